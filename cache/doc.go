@@ -1,0 +1,2 @@
+// Package cache offers bounded, expiring caches whose concurrent misses load once.
+package cache

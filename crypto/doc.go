@@ -1,0 +1,2 @@
+// Package crypto seals bytes into authenticated frames, and resolves and classifies KMS keys.
+package crypto
