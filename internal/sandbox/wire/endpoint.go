@@ -1,0 +1,139 @@
+package wire
+
+import (
+	"bytes"
+	"crypto/rand"
+	"encoding/hex"
+	"io"
+	"net/http"
+	"time"
+)
+
+// A Call is what an Endpoint must know of a request before the service sees it.
+type Call struct {
+	Op     string // AWS operation
+	Bucket string
+	Key    string
+}
+
+// An Endpoint is the HTTP front of one service. All fields but Log and Faults must be set.
+type Endpoint struct {
+	Verifier *Verifier
+	// Classify names the operation. It may read the body if it puts another in its place, and must not trust anything:
+	// the signature is not verified yet.
+	Classify func(*http.Request) Call
+	Render   Render
+	Service  http.Handler // finds the principal by Caller
+	Log      *Log
+	Faults   *Faults
+}
+
+// ServeHTTP logs the request, applies at most one fault, and has it served once its signature is verified.
+func (e *Endpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	id := "X-Amz-Request-Id"
+	if e.Verifier.Service != "s3" {
+		id = "X-Amzn-Requestid"
+	} else {
+		w.Header().Set("X-Amz-Id-2", requestID()+requestID())
+	}
+	w.Header().Set(id, requestID())
+	call := e.Classify(r)
+	a := &answer{ResponseWriter: w, cut: -1, flip: -1}
+	a.finish = e.Log.Begin(Request{
+		Time: time.Now(), Service: e.Verifier.Service, Op: call.Op, Bucket: call.Bucket, Key: call.Key,
+		Method: r.Method, Header: r.Header.Clone(), Query: r.URL.Query(),
+	})
+	if rule := e.Faults.take(call.Op, call.Key); rule != nil {
+		e.fail(rule, a, r)
+	} else {
+		e.serve(a, r)
+	}
+}
+
+// serve verifies the signature and calls the service.
+func (e *Endpoint) serve(a *answer, r *http.Request) {
+	p, err := e.Verifier.Verify(r)
+	if err != nil {
+		drain(r)
+		e.Render(a, r, err)
+		return
+	}
+	a.caller = p.ARN
+	e.Service.ServeHTTP(a, r.WithContext(WithCaller(r.Context(), p)))
+	a.end()
+}
+
+// fail serves a request that goes wrong by the rule.
+func (e *Endpoint) fail(rule *Rule, a *answer, r *http.Request) {
+	switch rule.fault.Kind {
+	case Answer:
+		drain(r)
+		e.Render(a, r, rule.err())
+	case AnswerAfter:
+		e.apply(a, r)
+		e.Render(a, r, rule.err())
+	case ResetBefore:
+		a.tear(true)
+	case ResetAfter:
+		e.apply(a, r)
+		a.tear(true)
+	case ResetBody, CutBody:
+		a.cut, a.reset = rule.fault.Cut, rule.fault.Kind == ResetBody
+		e.serve(a, r)
+		if !a.torn { // the body was no longer than Cut, and yet nothing may follow
+			a.tear(a.reset)
+		}
+	case Slow, Hang:
+		keepBody(r)
+		if rule.wait(r.Context()) != nil {
+			panic(http.ErrAbortHandler) // the client or the sandbox has gone
+		}
+		e.serve(a, r)
+	case FlipByte:
+		a.flip = rule.fault.Cut
+		e.serve(a, r)
+	case EditHeader:
+		a.edit = rule.fault.Edit
+		e.serve(a, r)
+	}
+}
+
+// apply serves the request and keeps the answer from the client.
+func (e *Endpoint) apply(a *answer, r *http.Request) {
+	unseen := &answer{ResponseWriter: nowhere{http.Header{}}, finish: a.finish, cut: -1, flip: -1}
+	e.serve(unseen, r)
+	a.caller = unseen.caller
+}
+
+// maxDrain bounds what is read of a request that is refused without being looked at.
+const maxDrain = 64 << 20
+
+// drain reads the rest of the body, so that a client that is still sending sees the answer rather than a reset.
+func drain(r *http.Request) { _, _ = io.CopyN(io.Discard, r.Body, maxDrain) }
+
+// keepBody reads the body ahead of its use: only when it was read to its end does the server notice that the client
+// has gone. A body over maxDrain is kept in part, and the rest read when it is needed.
+func keepBody(r *http.Request) {
+	var kept bytes.Buffer
+	_, err := io.CopyN(&kept, r.Body, maxDrain)
+	rest := io.Reader(r.Body)
+	if err != nil && err != io.EOF {
+		rest = failing{err}
+	}
+	r.Body = readCloser{io.MultiReader(&kept, rest), r.Body}
+}
+
+type readCloser struct {
+	io.Reader
+	io.Closer
+}
+
+type failing struct{ err error }
+
+func (f failing) Read([]byte) (int, error) { return 0, f.err }
+
+func requestID() string {
+	var b [8]byte
+	_, _ = rand.Read(b[:]) // never fails: crypto/rand documents it
+	return hex.EncodeToString(b[:])
+}
