@@ -1,0 +1,204 @@
+package ctl
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"net"
+	"os"
+	"path/filepath"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// testMount returns a mount point of its own and lets its socket lie in a
+// directory of the test.
+func testMount(t *testing.T) string {
+	t.Helper()
+	return filepath.Join(t.TempDir(), "mnt")
+}
+
+func testContext(t *testing.T) context.Context {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	t.Cleanup(cancel)
+	return ctx
+}
+
+func TestCallStreamsProgressAndTheLastEvent(t *testing.T) {
+	dir := testMount(t)
+	var got Request
+	s, err := Serve(dir, func(_ context.Context, r Request, progress func([]string)) Event {
+		got = r
+		progress([]string{"a: 2 parts"})
+		progress(nil)
+		return Event{Failed: []string{"b"}, Error: "not saved"}
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	want := Request{Op: OpUnmount, Force: true}
+	var seen [][]string
+	e, end, err := Call(testContext(t), dir, want, func(w []string) { seen = append(seen, w) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Close() // ends the connection, as the end of the process does
+	end()
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+	if diff := cmp.Diff([][]string{{"a: 2 parts"}, nil}, seen); diff != "" {
+		t.Error(diff)
+	}
+	if diff := cmp.Diff(Event{Done: true, Failed: []string{"b"}, Error: "not saved"}, e); diff != "" {
+		t.Error(diff)
+	}
+	if _, err := os.Lstat(Path(dir)); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("socket after Close: %v", err)
+	}
+}
+
+func TestTheHandlerIsToldWhenTheClientGoes(t *testing.T) {
+	dir := testMount(t)
+	ended := make(chan struct{})
+	s, err := Serve(dir, func(ctx context.Context, _ Request, progress func([]string)) Event {
+		progress([]string{"x"})
+		<-ctx.Done()
+		close(ended)
+		return Event{}
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	ctx, cancel := context.WithCancel(testContext(t))
+	_, _, err = Call(ctx, dir, Request{Op: OpDrain}, func([]string) { cancel() })
+	if !errors.Is(err, context.Canceled) {
+		t.Errorf("Call returned %v, want context.Canceled", err)
+	}
+	select {
+	case <-ended:
+	case <-testContext(t).Done():
+		t.Error("the handler was not told")
+	}
+}
+
+func TestNobodyAnswers(t *testing.T) {
+	dir := testMount(t)
+	if _, _, err := Call(testContext(t), dir, Request{Op: OpStatus}, nil); !errors.Is(err, ErrNotRunning) {
+		t.Errorf("no socket: %v", err)
+	}
+	deadSocket(t, dir)
+	if _, _, err := Call(testContext(t), dir, Request{Op: OpStatus}, nil); !errors.Is(err, ErrNotRunning) {
+		t.Errorf("dead socket: %v", err)
+	}
+}
+
+func TestAProcessThatDiesInTheMiddleIsAnError(t *testing.T) {
+	dir := testMount(t)
+	l, err := listen(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	go func() { // ends with the listener
+		conn, err := l.Accept()
+		if err != nil {
+			return
+		}
+		bufio.NewReader(conn).ReadString('\n')
+		conn.Write([]byte(`{"waiting":["x"]}` + "\n" + `{"do`))
+		conn.Close()
+	}()
+	waits := 0
+	_, end, err := Call(testContext(t), dir, Request{Op: OpDrain}, func([]string) { waits++ })
+	end()
+	if err == nil || waits != 1 {
+		t.Errorf("error %v after %d progress lines, want an error after 1", err, waits)
+	}
+}
+
+func TestServeReplacesOnlyADeadSocket(t *testing.T) {
+	dir := testMount(t)
+	deadSocket(t, dir)
+	h := func(context.Context, Request, func([]string)) Event { return Event{} }
+	s, err := Serve(dir, h)
+	if err != nil {
+		t.Fatalf("over a dead socket: %v", err)
+	}
+	defer s.Close()
+	if second, err := Serve(dir, h); err == nil {
+		second.Close()
+		t.Error("a second server took over a living socket")
+	}
+}
+
+// deadSocket leaves a socket on which nobody listens, as a killed mount does.
+func deadSocket(t *testing.T, dir string) {
+	t.Helper()
+	if err := privateDir(Dir()); err != nil {
+		t.Fatal(err)
+	}
+	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: Path(dir), Net: "unix"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.SetUnlinkOnClose(false)
+	l.Close()
+	t.Cleanup(func() { os.Remove(Path(dir)) })
+}
+
+func TestResolveFollowsLinks(t *testing.T) {
+	base, err := filepath.EvalSymlinks(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, link := range [][2]string{{"real/mnt", "one"}, {"one", "two"}, {"loop", "loop"}} {
+		if err := os.Symlink(link[0], filepath.Join(base, link[1])); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.MkdirAll(filepath.Join(base, "real/mnt"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	want := filepath.Join(base, "real/mnt")
+	for _, name := range []string{"real/mnt", "real/../real/mnt/", "one", "two"} {
+		if got, err := Resolve(filepath.Join(base, name)); got != want || err != nil {
+			t.Errorf("Resolve(%s) = %s, %v; want %s", name, got, err, want)
+		}
+	}
+	if got, err := Resolve("/"); got != "/" || err != nil {
+		t.Errorf("Resolve(/) = %s, %v", got, err)
+	}
+	if _, err := Resolve(filepath.Join(base, "loop")); !errors.Is(err, syscall.ELOOP) {
+		t.Errorf("loop: %v", err)
+	}
+	if _, err := Resolve(filepath.Join(base, "absent/mnt")); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("absent parent: %v", err)
+	}
+}
+
+func TestOnlyAPrivateDirectoryIsTrusted(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "run")
+	if err := privateDir(dir); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chmod(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := privateDir(dir); err == nil {
+		t.Error("a directory that others can enter was accepted")
+	}
+	file := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := privateDir(file); err == nil {
+		t.Error("a file was accepted")
+	}
+}
