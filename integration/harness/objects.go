@@ -1,0 +1,96 @@
+package harness
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"strings"
+	"testing"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/aws/aws-sdk-go-v2/service/s3/types"
+)
+
+// Keys lists every key of the bucket below the prefix, relative to it.
+func (s *Server) Keys(t testing.TB) []string {
+	t.Helper()
+	var keys []string
+	pages := s3.NewListObjectsV2Paginator(s.S3, &s3.ListObjectsV2Input{Bucket: &s.Bucket, Prefix: &s.Prefix})
+	for pages.HasMorePages() {
+		page, err := pages.NextPage(context.Background())
+		if err != nil {
+			t.Fatalf("list %s: %v", s.Bucket, err)
+		}
+		for _, o := range page.Contents {
+			keys = append(keys, strings.TrimPrefix(*o.Key, s.Prefix))
+		}
+	}
+	return keys
+}
+
+// Head asks the server for one object.
+func (s *Server) Head(t testing.TB, key string) *s3.HeadObjectOutput {
+	t.Helper()
+	out, err := s.S3.HeadObject(context.Background(), &s3.HeadObjectInput{Bucket: &s.Bucket, Key: aws.String(s.Prefix + key)})
+	if err != nil {
+		t.Fatalf("head %s: %v", key, err)
+	}
+	return out
+}
+
+// Get reads one object through the independent client.
+func (s *Server) Get(t testing.TB, key string) []byte {
+	t.Helper()
+	out, err := s.S3.GetObject(context.Background(), &s3.GetObjectInput{Bucket: &s.Bucket, Key: aws.String(s.Prefix + key)})
+	if err != nil {
+		t.Fatalf("get %s: %v", key, err)
+	}
+	defer out.Body.Close()
+	body, err := io.ReadAll(out.Body)
+	if err != nil {
+		t.Fatalf("get %s: %v", key, err)
+	}
+	return body
+}
+
+// Put writes one object through the independent client, under SSE-KMS.
+func (s *Server) Put(t testing.TB, key string, body []byte, edit ...func(*s3.PutObjectInput)) {
+	t.Helper()
+	in := &s3.PutObjectInput{
+		Bucket: &s.Bucket, Key: aws.String(s.Prefix + key), Body: bytes.NewReader(body),
+		ServerSideEncryption: types.ServerSideEncryptionAwsKms,
+	}
+	if s.Key != "" {
+		in.SSEKMSKeyId = &s.Key
+	}
+	for _, f := range edit {
+		f(in)
+	}
+	if _, err := s.S3.PutObject(context.Background(), in); err != nil {
+		t.Fatalf("put %s: %v", key, err)
+	}
+}
+
+// Delete removes one object through the independent client.
+func (s *Server) Delete(t testing.TB, key string) {
+	t.Helper()
+	if _, err := s.S3.DeleteObject(context.Background(), &s3.DeleteObjectInput{Bucket: &s.Bucket, Key: aws.String(s.Prefix + key)}); err != nil {
+		t.Fatalf("delete %s: %v", key, err)
+	}
+}
+
+// MustBeEncrypted fails the test for each object that is not under SSE-KMS
+// with the server's key.
+func (s *Server) MustBeEncrypted(t testing.TB) {
+	t.Helper()
+	for _, key := range s.Keys(t) {
+		head := s.Head(t, key)
+		if head.ServerSideEncryption != types.ServerSideEncryptionAwsKms {
+			t.Errorf("%s is under %q, want aws:kms", key, head.ServerSideEncryption)
+		}
+		if !strings.HasSuffix(aws.ToString(head.SSEKMSKeyId), s.KeyPart) {
+			t.Errorf("%s is under key %q, want one ending in %q", key, aws.ToString(head.SSEKMSKeyId), s.KeyPart)
+		}
+	}
+}

@@ -1,0 +1,130 @@
+package harness
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"net/http"
+	"os"
+	"testing"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/credentials"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
+
+	"github.com/kmsfs/kmsfs/internal/sandbox"
+)
+
+// Server is an S3 endpoint with one bucket of a test's own.
+type Server struct {
+	Name    string // "sandbox", "minio", "minio-tls", "versitygw"
+	Bucket  string
+	Prefix  string // key prefix that Target mounts; "" or ends in "/"
+	Key     string // KMS key as given to --sse-kms-key-id
+	KeyPart string // what the key in the server's answers ends in
+	URL     string // S3 endpoint
+
+	Plain   bool            // mount with a binary without the race detector
+	S3      *s3.Client      // independent client with the server's owner's rights
+	Sandbox *sandbox.Server // nil for third-party servers
+
+	access, secret, kmsURL, ca string
+	state                      string
+}
+
+// Target is what `kmsfs mount` mounts.
+func (s *Server) Target() string { return "s3://" + s.Bucket + "/" + s.Prefix }
+
+// Env is the environment of a client of the server: credentials and region,
+// and nothing of the machine's own AWS configuration.
+func (s *Server) Env() []string {
+	return []string{
+		"AWS_ACCESS_KEY_ID=" + s.access, "AWS_SECRET_ACCESS_KEY=" + s.secret, "AWS_SESSION_TOKEN=",
+		"AWS_REGION=us-east-1", "AWS_DEFAULT_REGION=us-east-1", "AWS_PROFILE=", "AWS_EC2_METADATA_DISABLED=true",
+		"AWS_CONFIG_FILE=/dev/null", "AWS_SHARED_CREDENTIALS_FILE=/dev/null",
+	}
+}
+
+// Flags are the connection flags of kmsfs for the server.
+func (s *Server) Flags() []string {
+	flags := []string{"--endpoint-url", s.URL, "--path-style"}
+	if s.kmsURL != "" {
+		flags = append(flags, "--kms-endpoint-url", s.kmsURL)
+	}
+	if s.ca != "" {
+		flags = append(flags, "--ca-bundle", s.ca)
+	}
+	if s.Key != "" {
+		flags = append(flags, "--sse-kms-key-id", s.Key)
+	}
+	return flags
+}
+
+// CA returns the PEM file of the server's CA, "" for plain http.
+func (s *Server) CA() string { return s.ca }
+
+// KMSURL returns the KMS endpoint, "" where there is none.
+func (s *Server) KMSURL() string { return s.kmsURL }
+
+// stateDir is the state directory that all mounts of one test share.
+func (s *Server) stateDir(t testing.TB) string {
+	if s.state == "" {
+		s.state = t.TempDir()
+	}
+	return s.state
+}
+
+// connect makes the independent client.
+func (s *Server) connect(t testing.TB) {
+	t.Helper()
+	client := http.DefaultClient
+	if s.ca != "" {
+		pem, err := os.ReadFile(s.ca)
+		if err != nil {
+			t.Fatal(err)
+		}
+		roots := x509.NewCertPool()
+		roots.AppendCertsFromPEM(pem)
+		client = &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots}}}
+	}
+	s.S3 = s3.NewFromConfig(aws.Config{
+		Region:                     "us-east-1",
+		Credentials:                credentials.NewStaticCredentialsProvider(s.access, s.secret, ""),
+		HTTPClient:                 client,
+		RequestChecksumCalculation: aws.RequestChecksumCalculationWhenSupported,
+		BaseEndpoint:               aws.String(s.URL),
+	}, func(o *s3.Options) { o.UsePathStyle = true })
+}
+
+// Sandbox starts a sandbox over TLS in this process. At the end of the test
+// it must hold no unfinished upload and no object that was created without
+// the expected SSE headers.
+func Sandbox(t testing.TB) *Server {
+	t.Helper()
+	sb, err := sandbox.Start(sandbox.Options{TLS: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { sb.Close() })
+	s := &Server{
+		Name: "sandbox", Bucket: "demo", Key: "alias/kmsfs-demo", URL: sb.URL(), Sandbox: sb,
+		access: "kmsfs", secret: "kmsfs-secret", kmsURL: sb.KMSURL(), ca: sb.CAFile(),
+	}
+	s.connect(t)
+	s.checkAtEnd(t)
+	return s
+}
+
+// checkAtEnd registers the checks that every test ends with.
+func (s *Server) checkAtEnd(t testing.TB) {
+	t.Cleanup(func() {
+		out, err := s.S3.ListMultipartUploads(context.Background(), &s3.ListMultipartUploadsInput{Bucket: &s.Bucket})
+		if err != nil {
+			t.Errorf("list uploads at the end of the test: %v", err)
+			return
+		}
+		for _, u := range out.Uploads {
+			t.Errorf("upload left behind: %s", aws.ToString(u.Key))
+		}
+	})
+}

@@ -1,0 +1,230 @@
+package integration
+
+import (
+	"net/http"
+	"os"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/aws/aws-sdk-go-v2/service/s3/types"
+
+	"github.com/kmsfs/kmsfs/integration/harness"
+	"github.com/kmsfs/kmsfs/internal/sandbox/wire"
+)
+
+// passing are faults that one repetition overcomes, in both forms.
+var passing = map[string]wire.Fault{
+	"failed and not applied":            {Kind: wire.Answer, Status: 503, Code: "SlowDown"},
+	"failed but applied":                {Kind: wire.AnswerAfter, Status: 500, Code: "InternalError"},
+	"connection reset, not applied":     {Kind: wire.ResetBefore},
+	"connection reset, but applied":     {Kind: wire.ResetAfter},
+	"answer cut after it was applied":   {Kind: wire.CutBody},
+	"answer reset after it was applied": {Kind: wire.ResetBody},
+}
+
+// creating are the requests of a commit, with a size that needs them.
+var creating = map[string]int{
+	"PutObject": 100_000, "CreateMultipartUpload": 30 << 20, "UploadPart": 30 << 20, "CompleteMultipartUpload": 30 << 20,
+}
+
+func closeDoesNotLie(t *testing.T) {
+	for op, size := range creating {
+		for how, fault := range passing {
+			if op == "PutObject" && (fault.Kind == wire.CutBody || fault.Kind == wire.ResetBody) {
+				continue // its answer has no body
+			}
+			t.Run(op+" "+how, func(t *testing.T) {
+				s := harness.Sandbox(t)
+				m := s.Mount(t)
+				old, body := random(1, 10), random(2, size)
+				write(t, m.Path("f"), old)
+				fault.Op, fault.Times = op, 1
+				rule := s.Sandbox.Faults.Add(fault)
+				write(t, m.Path("f"), body)
+				equal(t, "object", s.Get(t, "f"), body)
+				if rule.Hits() == 0 {
+					t.Error("the fault was never met")
+				}
+				s.MustBeEncrypted(t)
+			})
+		}
+	}
+}
+
+func errorsStick(t *testing.T) {
+	s := harness.Sandbox(t)
+	m := s.Mount(t)
+	old := random(1, 100)
+	write(t, m.Path("f"), old)
+	undo := s.Sandbox.Denials.Deny("s3:PutObject", "")
+	f, err := os.OpenFile(m.Path("f"), os.O_WRONLY|os.O_TRUNC, 0)
+	must(t, err)
+	second, err := os.OpenFile(m.Path("f"), os.O_WRONLY, 0)
+	must(t, err)
+	_, err = f.Write([]byte("new"))
+	must(t, err)
+	wantErrno(t, "fsync", f.Sync(), syscall.EACCES)
+	undo()
+	_, err = f.Write([]byte("more"))
+	wantErrno(t, "write after the failure", err, syscall.EACCES)
+	wantErrno(t, "fsync after the failure", f.Sync(), syscall.EACCES)
+	wantErrno(t, "fsync through another descriptor", second.Sync(), syscall.EACCES)
+	wantErrno(t, "close", f.Close(), syscall.EACCES)
+	second.Close()
+	want(t, m.Path("f"), old)
+	write(t, m.Path("f"), []byte("fresh"))
+	equal(t, "object", s.Get(t, "f"), []byte("fresh"))
+	if text := lastError(t, m); !strings.Contains(text, "AccessDenied") {
+		t.Errorf("last_error does not name the cause: %q", text)
+	}
+}
+
+// lastError reads user.kmsfs.last_error of the mount's root.
+func lastError(t testing.TB, m *harness.Mount) string {
+	t.Helper()
+	buf := make([]byte, 4096)
+	n, err := syscall.Getxattr(m.Dir, "user.kmsfs.last_error", buf)
+	if err != nil {
+		t.Fatalf("user.kmsfs.last_error: %v", err)
+	}
+	return string(buf[:n])
+}
+
+const sse = "X-Amz-Server-Side-Encryption"
+
+// lies are what a server may answer instead of the required encryption.
+var lies = map[string]func(http.Header){
+	"says nothing": func(h http.Header) {
+		for name := range h {
+			if strings.HasPrefix(name, sse) {
+				h.Del(name)
+			}
+		}
+	},
+	"names another algorithm": func(h http.Header) { h.Set(sse, "AES256") },
+	"names another key": func(h http.Header) {
+		h.Set(sse+"-Aws-Kms-Key-Id", "arn:aws:kms:us-east-1:000000000000:key/00000000-0000-0000-0000-000000000000")
+	},
+}
+
+func failClosed(t *testing.T) {
+	for lie, edit := range lies {
+		t.Run("the server "+lie, func(t *testing.T) {
+			eachVersioning(t, func(t *testing.T, s *harness.Server) {
+				m := s.Mount(t)
+				old := random(1, 1000)
+				write(t, m.Path("bystander"), old)
+				for op, size := range map[string]int{"PutObject": 100_000, "CreateMultipartUpload": 30 << 20} {
+					rule := s.Sandbox.Faults.Add(wire.Fault{Op: op, Kind: wire.EditHeader, Edit: edit})
+					wantErrno(t, op+" of a new file", os.WriteFile(m.Path("new"), random(2, size), 0o644), syscall.EIO)
+					rule.Remove()
+					if _, err := os.Stat(m.Path("new")); !os.IsNotExist(err) {
+						t.Errorf("%s: the unproven file is still there: %v", op, err)
+					}
+					for _, key := range s.Keys(t) {
+						if key != "bystander" {
+							t.Errorf("%s left %s", op, key)
+						}
+					}
+				}
+				want(t, m.Path("bystander"), old)
+				if text := lastError(t, m); !strings.Contains(text, "encrypt") {
+					t.Errorf("last_error: %q", text)
+				}
+				write(t, m.Path("new"), old)
+				want(t, m.Path("new"), old)
+			})
+		})
+	}
+	t.Run("one lie about a replacement", oneLieAboutReplacement)
+	t.Run("lies about an in-place copy", liesAboutCopy)
+	t.Run("a lie about a rename", lieAboutRename)
+}
+
+// oneLieAboutReplacement: the bytes are still held, so the replacement is
+// sent again, and the last good content is never lost.
+func oneLieAboutReplacement(t *testing.T) {
+	eachVersioning(t, func(t *testing.T, s *harness.Server) {
+		m := s.Mount(t)
+		write(t, m.Path("f"), random(1, 1000))
+		rule := s.Sandbox.Faults.Add(wire.Fault{Op: "PutObject", Times: 1, Kind: wire.EditHeader, Edit: lies["names another key"]})
+		body := random(2, 2000)
+		write(t, m.Path("f"), body)
+		if rule.Hits() != 1 {
+			t.Errorf("the lie was told %d times", rule.Hits())
+		}
+		equal(t, "object", s.Get(t, "f"), body)
+	})
+}
+
+func liesAboutCopy(t *testing.T) {
+	eachVersioning(t, func(t *testing.T, s *harness.Server) {
+		m := s.Mount(t)
+		body := random(1, 1000)
+		write(t, m.Path("f"), body)
+		rule := s.Sandbox.Faults.Add(wire.Fault{Op: "CopyObject", Times: 1, Kind: wire.EditHeader, Edit: lies["says nothing"]})
+		chmodNow(t, m.Path("f"), 0o600)
+		if rule.Hits() != 1 {
+			t.Errorf("the lie was told %d times", rule.Hits())
+		}
+		write(t, m.Path("still writable"), nil)
+
+		s.Sandbox.Faults.Add(wire.Fault{Op: "CopyObject", Kind: wire.EditHeader, Edit: lies["says nothing"]})
+		if err := tryChmodNow(m.Path("f"), 0o640); err == nil {
+			t.Error("a copy that stays wrong is reported as success")
+		}
+		want(t, m.Path("f"), body)
+		equal(t, "object", s.Get(t, "f"), body)
+		wantErrno(t, "write after a copy that stays wrong", os.WriteFile(m.Path("g"), nil, 0o644), syscall.EROFS)
+		s.Sandbox.Faults.Clear()
+	})
+}
+
+func lieAboutRename(t *testing.T) {
+	eachVersioning(t, func(t *testing.T, s *harness.Server) {
+		m := s.Mount(t)
+		body := random(1, 1000)
+		write(t, m.Path("f"), body)
+		s.Sandbox.Faults.Add(wire.Fault{Op: "CopyObject", Kind: wire.EditHeader, Edit: lies["says nothing"]})
+		wantErrno(t, "rename", os.Rename(m.Path("f"), m.Path("g")), syscall.EIO)
+		s.Sandbox.Faults.Clear()
+		want(t, m.Path("f"), body)
+		if keys := s.Keys(t); len(keys) != 1 || keys[0] != "f" {
+			t.Errorf("keys %q, want f alone", keys)
+		}
+	})
+}
+
+// chmodNow changes a mode and has it written.
+func chmodNow(t testing.TB, path string, mode os.FileMode) {
+	t.Helper()
+	must(t, tryChmodNow(path, mode))
+}
+
+func tryChmodNow(path string, mode os.FileMode) error {
+	f, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if err := f.Chmod(mode); err != nil {
+		return err
+	}
+	return f.Sync()
+}
+
+func bucketKeyMayDiffer(t *testing.T) {
+	s := harness.Sandbox(t)
+	m := s.Mount(t)
+	s.Sandbox.Faults.Add(wire.Fault{Op: "PutObject", Kind: wire.EditHeader, Edit: func(h http.Header) { h.Del(sse + "-Bucket-Key-Enabled") }})
+	write(t, m.Path("f"), []byte("x"))
+	write(t, m.Path("g"), []byte("x"))
+	m.Unmount()
+	if n := strings.Count(m.Log(), "bucket key"); n != 1 {
+		t.Errorf("the log warns %d times about the bucket key, want once:\n%s", n, m.Log())
+	}
+	if s.Head(t, "f").ServerSideEncryption != types.ServerSideEncryptionAwsKms {
+		t.Error("f is not under SSE-KMS")
+	}
+}

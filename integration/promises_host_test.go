@@ -1,0 +1,183 @@
+package integration
+
+import (
+	"context"
+	"io"
+	"os"
+	"sync/atomic"
+	"syscall"
+	"testing"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/aws/aws-sdk-go-v2/service/s3/types"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/kmsfs/kmsfs/integration/harness"
+)
+
+func copiesKeepAll(t *testing.T) {
+	s := harness.Sandbox(t)
+	body := random(1, 6<<20)
+	s.Put(t, "f", body, func(in *s3.PutObjectInput) {
+		in.ContentType, in.CacheControl = aws.String("text/x-special"), aws.String("max-age=7")
+		in.ContentDisposition, in.ContentLanguage = aws.String("attachment"), aws.String("fy")
+		in.Metadata = map[string]string{"owner": "somebody"}
+		in.Tagging, in.StorageClass = aws.String("team=a&tier=2"), types.StorageClassStandardIa
+	})
+	m := s.Mount(t, "--encryption-context", "purpose=backup")
+	chmodNow(t, m.Path("f"), 0o600)
+	f, err := os.OpenFile(m.Path("f"), os.O_WRONLY|os.O_APPEND, 0)
+	must(t, err)
+	_, err = f.Write([]byte("tail"))
+	must(t, err)
+	must(t, f.Close())
+	must(t, os.Rename(m.Path("f"), m.Path("g")))
+	m.Unmount()
+	head := s.Head(t, "g")
+	for what, got := range map[string]string{
+		"text/x-special": aws.ToString(head.ContentType), "max-age=7": aws.ToString(head.CacheControl),
+		"attachment": aws.ToString(head.ContentDisposition), "fy": aws.ToString(head.ContentLanguage),
+		"somebody": head.Metadata["owner"], "STANDARD_IA": string(head.StorageClass),
+	} {
+		if got != what {
+			t.Errorf("%q became %q", what, got)
+		}
+	}
+	tags, err := s.S3.GetObjectTagging(context.Background(), &s3.GetObjectTaggingInput{Bucket: &s.Bucket, Key: aws.String("g")})
+	must(t, err)
+	if len(tags.TagSet) != 2 {
+		t.Errorf("tags %v, want two", tags.TagSet)
+	}
+	equal(t, "object", s.Get(t, "g"), append(body, "tail"...))
+	s.MustBeEncrypted(t)
+	for _, r := range s.Sandbox.Log.Requests() {
+		if r.Op == "CopyObject" && r.Header.Get(sse+"-Context") == "" {
+			t.Errorf("a copy of %s has no encryption context", r.Key)
+		}
+	}
+}
+
+func atomicReplacement(t *testing.T) {
+	s := harness.Sandbox(t)
+	m := s.Mount(t)
+	old := random(1, 20<<20)
+	write(t, m.Path("f"), old)
+	f, err := os.OpenFile(m.Path("f"), os.O_WRONLY|os.O_TRUNC, 0)
+	must(t, err)
+	_, err = f.Write(random(2, 40<<20))
+	must(t, err)
+	awaitOp(t, s, "UploadPart", 1)
+	equal(t, "object while it is being replaced", s.Get(t, "f"), old)
+	m.Kill()
+	f.Close()
+	equal(t, "object after the crash", s.Get(t, "f"), old)
+	m = s.Mount(t)
+	want(t, m.Path("f"), old)
+}
+
+func closeToOpen(t *testing.T) {
+	s := harness.Sandbox(t)
+	a, b := s.Mount(t, "--attr-ttl", "0s"), s.Mount(t, "--attr-ttl", "0s", "--state-dir", t.TempDir())
+	for i := range 5 {
+		body := random(uint64(i), 3<<20)
+		write(t, a.Path("f"), body)
+		want(t, b.Path("f"), body)
+	}
+	old := random(9, 30<<20)
+	write(t, a.Path("g"), old)
+	f, err := os.Open(b.Path("g"))
+	must(t, err)
+	defer f.Close()
+	head := make([]byte, 1000)
+	_, err = io.ReadFull(f, head)
+	must(t, err)
+	write(t, a.Path("g"), random(10, 30<<20))
+	got := make([]byte, 1000)
+	if _, err = f.ReadAt(got, 25<<20); err == nil {
+		equal(t, "the old version through the old descriptor", got, old[25<<20:25<<20+1000])
+	} else {
+		wantErrno(t, "read of a replaced object", err, syscall.ESTALE)
+	}
+	want(t, b.Path("g"), random(10, 30<<20))
+}
+
+func noLostUpdate(t *testing.T) {
+	s := harness.Sandbox(t)
+	m := s.Mount(t)
+	for _, size := range []int{100, 30 << 20} {
+		s.Put(t, "f", []byte("base"))
+		f, err := os.OpenFile(m.Path("f"), os.O_WRONLY|os.O_TRUNC, 0)
+		must(t, err)
+		_, err = f.Write(random(1, size))
+		must(t, err)
+		s.Put(t, "f", []byte("theirs"))
+		wantErrno(t, "close after somebody else wrote", f.Close(), syscall.ESTALE)
+		equal(t, "object", s.Get(t, "f"), []byte("theirs"))
+
+		g, err := os.OpenFile(m.Path("new"), os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o644)
+		must(t, err)
+		_, err = g.Write(random(1, size))
+		must(t, err)
+		s.Put(t, "new", []byte("theirs"))
+		wantErrno(t, "close after somebody else created", g.Close(), syscall.ESTALE)
+		equal(t, "object", s.Get(t, "new"), []byte("theirs"))
+		s.Delete(t, "new")
+		// A failed commit's view of the directory is not kept.
+		if _, err := os.Stat(m.Path("f")); err != nil {
+			t.Errorf("stat after the conflict: %v", err)
+		}
+		m.Unmount()
+		m = s.Mount(t)
+	}
+}
+
+func mkdirIsExact(t *testing.T) {
+	s := harness.Sandbox(t)
+	a, b := s.Mount(t), s.Mount(t, "--state-dir", t.TempDir())
+	for i := range 30 {
+		name := string(rune('a'+i%26)) + string(rune('0'+i/26))
+		var won atomic.Int32
+		var g errgroup.Group
+		for _, m := range []*harness.Mount{a, b} {
+			g.Go(func() error {
+				err := os.Mkdir(m.Path(name), 0o755)
+				if err == nil {
+					won.Add(1)
+				} else if !os.IsExist(err) {
+					return err
+				}
+				return nil
+			})
+		}
+		must(t, g.Wait())
+		if n := won.Load(); n != 1 {
+			t.Errorf("%d hosts made %s", n, name)
+		}
+	}
+}
+
+func metadataTravels(t *testing.T) {
+	s := harness.Sandbox(t)
+	m := s.Mount(t)
+	write(t, m.Path("f"), []byte("content"))
+	must(t, os.Chmod(m.Path("f"), 0o611))
+	info, err := os.Stat(m.Path("f"))
+	must(t, err)
+	if info.Mode() != 0o611 {
+		t.Errorf("the new mode is not visible at once: %v", info.Mode())
+	}
+	dir, err := os.Open(m.Dir)
+	must(t, err)
+	must(t, dir.Sync())
+	must(t, dir.Close())
+	if mode := s.Head(t, "f").Metadata["mode"]; mode == "" {
+		t.Error("fsync of the directory did not write the mode")
+	}
+	must(t, os.Chmod(m.Path("f"), 0o644))
+	m.Kill()
+	m = s.Mount(t)
+	want(t, m.Path("f"), []byte("content"))
+	must(t, os.Chmod(m.Path("f"), 0o600))
+	awaitOp(t, s, "CopyObject", s.Sandbox.Log.Count("CopyObject")+1)
+}

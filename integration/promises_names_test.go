@@ -1,0 +1,75 @@
+package integration
+
+import (
+	"os"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/kmsfs/kmsfs/integration/harness"
+	"github.com/kmsfs/kmsfs/integration/suite"
+)
+
+// fromSuite runs a case of the common suite as the test of a promise.
+func fromSuite(t *testing.T, name string) {
+	t.Helper()
+	for _, c := range suite.Cases() {
+		if c.Name == name {
+			c.Run(t, harness.Sandbox(t))
+			return
+		}
+	}
+	t.Fatalf("the suite has no case %q", name)
+}
+
+func inodesAreStable(t *testing.T) { fromSuite(t, "inode numbers are stable") }
+
+func refusedNotSilent(t *testing.T) {
+	t.Run("operations", func(t *testing.T) { fromSuite(t, "what is not supported is refused") })
+	t.Run("random writes", func(t *testing.T) { fromSuite(t, "random writes are refused") })
+}
+
+func namesOfKeys(t *testing.T) {
+	s := harness.Sandbox(t)
+	for _, key := range []string{"plain", "a//b", "./x", "../y", "c/..", "both", "both/in", ".kmsfs/secret", "e/", "//z"} {
+		s.Put(t, key, []byte(key))
+	}
+	m := s.Mount(t)
+	got := names(t, m.Dir)
+	for _, name := range []string{"plain", "both", "e"} {
+		if !slices.Contains(got, name) {
+			t.Errorf("%s is not shown in %q", name, got)
+		}
+	}
+	if slices.Contains(got, ".kmsfs") {
+		t.Error(".kmsfs is shown")
+	}
+	want(t, m.Path("both/in"), []byte("both/in"))
+	var object string
+	for _, name := range got {
+		if strings.HasPrefix(name, "both") && name != "both" {
+			object = name
+		}
+	}
+	if object == "" {
+		t.Fatalf("the object both is not shown beside its directory: %q", got)
+	}
+	want(t, m.Path(object), []byte("both"))
+	must(t, os.Remove(m.Path(object)))
+	want(t, m.Path("both/in"), []byte("both/in"))
+	if keys := s.Keys(t); slices.Contains(keys, "both") || !slices.Contains(keys, "both/in") || !slices.Contains(keys, "a//b") {
+		t.Errorf("keys after the removal: %q", keys)
+	}
+}
+
+// names returns the sorted names in a directory.
+func names(t testing.TB, dir string) []string {
+	t.Helper()
+	entries, err := os.ReadDir(dir)
+	must(t, err)
+	var all []string
+	for _, e := range entries {
+		all = append(all, e.Name())
+	}
+	return all
+}

@@ -1,0 +1,63 @@
+package integration
+
+import (
+	"bufio"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/kmsfs/kmsfs/integration/harness"
+)
+
+// promises maps each heading of docs/SEMANTICS.md to its test.
+var promises = map[string]func(*testing.T){
+	"close and fsync do not lie":             closeDoesNotLie,
+	"Errors stick":                           errorsStick,
+	"Fail closed, without destroying":        failClosed,
+	"Only the bucket-key setting may differ": bucketKeyMayDiffer,
+	"Copies never downgrade and never strip": copiesKeepAll,
+	"Atomic replacement":                     atomicReplacement,
+	"Close-to-open across hosts":             closeToOpen,
+	"No lost update in silence":              noLostUpdate,
+	"stat never waits for an upload":         statDoesNotWait,
+	"Interrupts do not tear":                 interruptsDoNotTear,
+	"Unmount and SIGTERM drain":              drains,
+	"Deleted means deleted":                  deletedMeansDeleted,
+	"mkdir is exact":                         mkdirIsExact,
+	"Nothing is left behind":                 nothingLeftBehind,
+	"POSIX metadata travels with the object": metadataTravels,
+	"Inode numbers are stable":               inodesAreStable,
+	"Names":                                  namesOfKeys,
+	"Refused, never silent":                  refusedNotSilent,
+	"Nothing secret at rest":                 nothingSecretAtRest,
+	"Memory is bounded":                      memoryIsBounded,
+}
+
+// TestSemantics runs the test of every heading, in the order of the document.
+func TestSemantics(t *testing.T) {
+	f, err := os.Open(filepath.Join(harness.Root(), "docs", "SEMANTICS.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	seen := map[string]bool{}
+	for lines := bufio.NewScanner(f); lines.Scan(); {
+		heading, ok := strings.CutPrefix(lines.Text(), "## ")
+		if !ok {
+			continue
+		}
+		seen[heading] = true
+		promise, ok := promises[heading]
+		if !ok {
+			t.Errorf("docs/SEMANTICS.md promises %q, and nothing tests it", heading)
+			continue
+		}
+		t.Run(heading, promise)
+	}
+	for heading := range promises {
+		if !seen[heading] {
+			t.Errorf("%q is tested, and docs/SEMANTICS.md does not promise it", heading)
+		}
+	}
+}

@@ -1,0 +1,53 @@
+package thirdparty
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/kmsfs/kmsfs/integration/harness"
+	"github.com/kmsfs/kmsfs/integration/suite"
+)
+
+func TestMain(m *testing.M) { harness.Main(m) }
+
+func TestMinIO(t *testing.T) {
+	suite.Run(t, func(t testing.TB) *harness.Server { return harness.MinIO(t, false) })
+}
+
+// Over TLS checksums travel as trailers: the same cases take another path.
+func TestMinIOOverTLS(t *testing.T) {
+	suite.Run(t, func(t testing.TB) *harness.Server { return harness.MinIO(t, true) })
+}
+
+// versitygw accepts the SSE headers and stores plaintext: the mount must
+// refuse it, and leave nothing in the bucket.
+func TestVersitygwIsRefused(t *testing.T) {
+	s, data := harness.Versitygw(t)
+	dir := t.TempDir()
+	args := append([]string{"mount", s.Target(), dir, "--state-dir", t.TempDir()}, s.Flags()...)
+	cmd := exec.Command(harness.Binary(t), args...)
+	cmd.Env = append(os.Environ(), s.Env()...)
+	out, err := cmd.CombinedOutput()
+	if err == nil {
+		t.Fatalf("mounted a server that stores plaintext:\n%s", out)
+	}
+	if code := cmd.ProcessState.ExitCode(); code != 1 {
+		t.Errorf("exit status %d, want 1", code)
+	}
+	if !strings.Contains(string(out), "encrypt") {
+		t.Errorf("the message does not say that encryption is missing:\n%s", out)
+	}
+	if _, mounted := harness.Mounts()[dir]; mounted {
+		t.Error("something is mounted")
+	}
+	if keys := s.Keys(t); len(keys) != 0 {
+		t.Errorf("objects left behind: %q", keys)
+	}
+	left, err := filepath.Glob(filepath.Join(data, s.Bucket, "*"))
+	if err != nil || len(left) != 0 {
+		t.Errorf("files left behind: %q, %v", left, err)
+	}
+}

@@ -1,0 +1,138 @@
+package integration
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"math/rand/v2"
+	"os"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/aws/aws-sdk-go-v2/service/s3/types"
+
+	"github.com/kmsfs/kmsfs/integration/harness"
+)
+
+// patience bounds every single wait of a test.
+const patience = time.Minute
+
+// random returns n bytes that no compressor shortens, the same for one seed.
+func random(seed uint64, n int) []byte {
+	var key [32]byte
+	for i := range 8 {
+		key[i] = byte(seed >> (8 * i))
+	}
+	b := make([]byte, n)
+	rand.NewChaCha8(key).Read(b)
+	return b
+}
+
+// must fails the test on an error.
+func must(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// wantErrno fails unless err is the errno.
+func wantErrno(t testing.TB, what string, err error, errno syscall.Errno) {
+	t.Helper()
+	if !errors.Is(err, errno) {
+		t.Errorf("%s: %v, want %v", what, err, errno)
+	}
+}
+
+// equal compares contents without printing them.
+func equal(t testing.TB, what string, got, want []byte) {
+	t.Helper()
+	if !bytes.Equal(got, want) {
+		t.Fatalf("%s: got %d bytes that differ from the %d wanted", what, len(got), len(want))
+	}
+}
+
+// want reads a file and compares it.
+func want(t testing.TB, path string, b []byte) {
+	t.Helper()
+	got, err := os.ReadFile(path)
+	must(t, err)
+	equal(t, path, got, b)
+}
+
+// write writes a whole file and closes it.
+func write(t testing.TB, path string, b []byte) {
+	t.Helper()
+	must(t, os.WriteFile(path, b, 0o644))
+}
+
+// within fails the test if f does not return in time.
+func within(t testing.TB, what string, d time.Duration, f func() error) {
+	t.Helper()
+	done := async(f)
+	select {
+	case err := <-done:
+		if err != nil {
+			t.Errorf("%s: %v", what, err)
+		}
+	case <-time.After(d):
+		t.Fatalf("%s does not return within %v", what, d)
+	}
+}
+
+// async runs f and gives its error.
+func async(f func() error) <-chan error {
+	done := make(chan error, 1)
+	go func() { done <- f() }()
+	return done
+}
+
+// await takes an error from a channel, or fails the test.
+func await(t testing.TB, what string, done <-chan error) error {
+	t.Helper()
+	select {
+	case err := <-done:
+		return err
+	case <-time.After(patience):
+		t.Fatalf("%s does not return", what)
+		return nil
+	}
+}
+
+// awaitOp waits until the sandbox saw the operation n times.
+func awaitOp(t testing.TB, s *harness.Server, op string, n int) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	if err := s.Sandbox.Log.Wait(ctx, op, n); err != nil {
+		t.Fatalf("%d x %s: %v; seen: %v", n, op, err, s.Sandbox.Log.Counts())
+	}
+}
+
+// setVersioning switches the bucket's versioning: "Enabled", "Suspended" or
+// "" for a bucket that never had it.
+func setVersioning(t testing.TB, s *harness.Server, status string) {
+	t.Helper()
+	if status == "" {
+		return
+	}
+	for _, step := range []string{"Enabled", status} {
+		_, err := s.S3.PutBucketVersioning(context.Background(), &s3.PutBucketVersioningInput{
+			Bucket: &s.Bucket, VersioningConfiguration: &types.VersioningConfiguration{Status: types.BucketVersioningStatus(step)},
+		})
+		must(t, err)
+	}
+}
+
+// eachVersioning runs f on an unversioned, a versioned and a suspended bucket.
+func eachVersioning(t *testing.T, f func(t *testing.T, s *harness.Server)) {
+	for _, status := range []string{"", "Enabled", "Suspended"} {
+		t.Run("versioning "+status, func(t *testing.T) {
+			s := harness.Sandbox(t)
+			setVersioning(t, s, status)
+			f(t, s)
+		})
+	}
+}
