@@ -66,10 +66,12 @@ type Server struct {
 	listener net.Listener
 	handle   Handler
 	cancel   context.CancelFunc
-	wg       sync.WaitGroup
+	requests sync.WaitGroup // not answered yet
+	wg       sync.WaitGroup // all goroutines
 
-	mu    sync.Mutex
-	conns map[net.Conn]struct{} // nil once closed
+	mu     sync.Mutex
+	closed bool
+	conns  map[net.Conn]struct{}
 }
 
 // Serve answers requests for the mount at dir until Close.
@@ -84,18 +86,21 @@ func Serve(dir string, h Handler) (*Server, error) {
 	return s, nil
 }
 
-// Close removes the socket, ends all connections, and waits for the handlers.
-// Clients that wait for the end of the process see it now.
+// Close removes the socket, tells the handlers to end, lets them answer, and
+// then ends all connections: clients that wait for the end of the process see
+// it now.
 func (s *Server) Close() {
+	s.mu.Lock()
+	s.closed = true
+	s.mu.Unlock()
 	s.cancel()
 	s.listener.Close() // removes the socket too
+	s.requests.Wait()
 	s.mu.Lock()
-	conns := s.conns
-	s.conns = nil
-	s.mu.Unlock()
-	for c := range conns {
+	for c := range s.conns {
 		c.Close()
 	}
+	s.mu.Unlock()
 	s.wg.Wait()
 }
 
@@ -107,20 +112,19 @@ func (s *Server) accept(ctx context.Context) {
 			return
 		}
 		s.mu.Lock()
-		closed := s.conns == nil
-		if !closed {
+		if s.closed {
+			conn.Close()
+		} else {
 			s.conns[conn] = struct{}{}
+			s.requests.Add(1)
 			s.wg.Go(func() { s.serve(ctx, conn) })
 		}
 		s.mu.Unlock()
-		if closed {
-			conn.Close()
-		}
 	}
 }
 
 // serve answers the one request of a connection and keeps it open until the
-// client or the server closes it.
+// client or Close ends it.
 func (s *Server) serve(ctx context.Context, conn net.Conn) {
 	defer func() {
 		s.mu.Lock()
@@ -128,16 +132,13 @@ func (s *Server) serve(ctx context.Context, conn net.Conn) {
 		s.mu.Unlock()
 		conn.Close()
 	}()
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	var r Request
-	conn.SetReadDeadline(time.Now().Add(handshake))
-	in := bufio.NewReader(io.LimitReader(conn, maxRequest))
-	if line, err := in.ReadBytes('\n'); err != nil || json.Unmarshal(line, &r) != nil {
+	r, err := readRequest(ctx, conn)
+	if err != nil {
+		s.requests.Done()
 		return
 	}
-	conn.SetReadDeadline(time.Time{})
-
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
 	gone := make(chan struct{})
 	s.wg.Go(func() { // the client sends nothing more: a read ends when it goes
 		defer close(gone)
@@ -153,7 +154,23 @@ func (s *Server) serve(ctx context.Context, conn net.Conn) {
 	last := s.handle(ctx, r, func(waiting []string) { send(Event{Waiting: waiting}) })
 	last.Done = true
 	send(last)
+	s.requests.Done()
 	<-gone
+}
+
+// readRequest reads the one line that a client sends; it gives up when ctx ends.
+func readRequest(ctx context.Context, conn net.Conn) (Request, error) {
+	conn.SetReadDeadline(time.Now().Add(handshake))
+	stop := context.AfterFunc(ctx, func() { conn.SetReadDeadline(time.Now()) })
+	line, err := bufio.NewReader(io.LimitReader(conn, maxRequest)).ReadBytes('\n')
+	stop()
+	if err != nil {
+		return Request{}, err
+	}
+	conn.SetReadDeadline(time.Time{})
+	var r Request
+	err = json.Unmarshal(line, &r)
+	return r, err
 }
 
 // listen opens the socket for dir, and replaces one that a dead process left.
