@@ -1,0 +1,48 @@
+package crypto
+
+import "fmt"
+
+// Reason says why a KMS key cannot be used.
+type Reason uint8
+
+// The reasons. A caller may go on after Denied (the key may well be usable by
+// S3) and may try again after Unanswered; all others stand until someone
+// changes the key or its name.
+const (
+	Unanswered      Reason = iota // KMS could not be asked, or gave no usable answer
+	Malformed                     // not the form of a key id, alias or ARN
+	NotFound                      // no such key in this account and region
+	NoTarget                      // no such alias, or it points to no key
+	WrongRegion                   // the key is in another region than the bucket
+	Denied                        // no right to kms:DescribeKey
+	Disabled                      // switched off
+	PendingDeletion               // scheduled to be destroyed
+	PendingImport                 // has no key material yet
+	Unavailable                   // still being created, or its key store is disconnected
+	Asymmetric                    // RSA, ECC, ML-DSA ...: cannot encrypt objects
+	HMAC                          // computes MACs only
+)
+
+// KeyError says which key cannot be used, why, and what to do about it.
+type KeyError struct {
+	ID     string // as it was given
+	Reason Reason
+	Detail string // what was seen: a state, a key spec, a region
+	Remedy string // what the user can do
+	Err    error  // what KMS answered; nil where the key itself is at fault
+}
+
+// Error names the key, the finding and the remedy.
+func (e *KeyError) Error() string {
+	s := fmt.Sprintf("KMS key %q %s", e.ID, e.Detail)
+	if e.Err != nil {
+		s += ": " + e.Err.Error()
+	}
+	if e.Remedy != "" {
+		s += "; " + e.Remedy
+	}
+	return s
+}
+
+// Unwrap returns KMS's answer.
+func (e *KeyError) Unwrap() error { return e.Err }
