@@ -14,6 +14,8 @@ type Call struct {
 	Op     string // AWS operation
 	Bucket string
 	Key    string
+	// Context is the encryption context of a KMS call.
+	Context map[string]string
 }
 
 // An Endpoint is the HTTP front of one service. All fields but Log and Faults must be set.
@@ -41,7 +43,7 @@ func (e *Endpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	a := &answer{ResponseWriter: w, cut: -1, flip: -1}
 	a.finish = e.Log.Begin(Request{
 		Time: time.Now(), Service: e.Verifier.Service, Op: call.Op, Bucket: call.Bucket, Key: call.Key,
-		Method: r.Method, Header: r.Header.Clone(), Query: r.URL.Query(),
+		Method: r.Method, Header: r.Header.Clone(), Query: r.URL.Query(), Context: call.Context,
 	})
 	if rule := e.Faults.take(call.Op, call.Key); rule != nil {
 		e.fail(rule, a, r)

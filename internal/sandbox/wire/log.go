@@ -25,6 +25,8 @@ type Request struct {
 	Caller   string // ARN of the verified principal; empty if the signature was refused
 	Status   int    // 0 while there is no answer
 	Internal bool   // a KMS call that S3 made
+
+	Context map[string]string // encryption context of a KMS call; must not be changed
 }
 
 // A Log holds the newest requests, and counters of all. The zero value is ready to use.
