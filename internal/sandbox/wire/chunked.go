@@ -46,6 +46,7 @@ func plainBody(r *http.Request, payload string, sign signer, seed string) *Error
 		body.sign, body.previous, body.hash = &sign, seed, sha256.New()
 	}
 	r.Body, r.ContentLength = body, size
+	r.Trailer = http.Header{} // filled later: the service may have a copy of the request by then
 	r.Header.Set("Content-Length", strconv.FormatInt(size, 10))
 	r.Header.Set("X-Amz-Content-Sha256", unsignedPayload)
 	r.Header.Del("X-Amz-Decoded-Content-Length")
@@ -170,9 +171,6 @@ func (b *chunkedBody) end() error {
 			continue
 		}
 		signed.WriteString(name + ":" + value + "\n")
-		if b.request.Trailer == nil {
-			b.request.Trailer = http.Header{}
-		}
 		b.request.Trailer.Add(name, value)
 	}
 	if !b.announced() {

@@ -1,0 +1,121 @@
+package s3
+
+import (
+	"bytes"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"sync"
+)
+
+// blobs keep sealed bytes under random names. A blob is written once, never changed, and removed when no version, part
+// or reader needs it any more.
+type blobs interface {
+	create(id string) (io.WriteCloser, error) // until Close the blob may be incomplete
+	open(id string) (blobReader, error)
+	remove(id string) error // an absent blob is no error
+	keep(known map[string]bool) error
+}
+
+type blobReader interface {
+	io.ReaderAt
+	io.Closer
+}
+
+// newID returns a random name of 128 bits.
+func newID() string {
+	var b [16]byte
+	_, _ = rand.Read(b[:]) // never fails: crypto/rand documents it
+	return hex.EncodeToString(b[:])
+}
+
+// memoryBlobs are the blobs of a server without a directory.
+type memoryBlobs struct {
+	mu    sync.Mutex
+	blobs map[string][]byte
+}
+
+func newMemoryBlobs() *memoryBlobs { return &memoryBlobs{blobs: map[string][]byte{}} }
+
+type memoryWriter struct {
+	bytes.Buffer
+	id string
+	in *memoryBlobs
+}
+
+func (m *memoryBlobs) create(id string) (io.WriteCloser, error) {
+	return &memoryWriter{id: id, in: m}, nil
+}
+
+// Close stores the blob.
+func (w *memoryWriter) Close() error {
+	w.in.mu.Lock()
+	defer w.in.mu.Unlock()
+	w.in.blobs[w.id] = w.Bytes()
+	return nil
+}
+
+type memoryReader struct{ *bytes.Reader }
+
+func (memoryReader) Close() error { return nil }
+
+func (m *memoryBlobs) open(id string) (blobReader, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	b, ok := m.blobs[id]
+	if !ok {
+		return nil, fmt.Errorf("open blob %s: %w", id, fs.ErrNotExist)
+	}
+	return memoryReader{bytes.NewReader(b)}, nil
+}
+
+func (m *memoryBlobs) remove(id string) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	delete(m.blobs, id)
+	return nil
+}
+
+func (m *memoryBlobs) keep(map[string]bool) error { return nil }
+
+// dirBlobs are files below a directory, spread over 256 subdirectories.
+type dirBlobs struct{ dir string }
+
+func newDirBlobs(dir string) (*dirBlobs, error) {
+	for i := range 256 {
+		if err := os.MkdirAll(filepath.Join(dir, fmt.Sprintf("%02x", i)), 0o700); err != nil {
+			return nil, err
+		}
+	}
+	return &dirBlobs{dir}, nil
+}
+
+func (d *dirBlobs) path(id string) string { return filepath.Join(d.dir, id[:2], id) }
+
+func (d *dirBlobs) create(id string) (io.WriteCloser, error) {
+	return os.OpenFile(d.path(id), os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+}
+
+func (d *dirBlobs) open(id string) (blobReader, error) { return os.Open(d.path(id)) }
+
+func (d *dirBlobs) remove(id string) error {
+	if err := os.Remove(d.path(id)); !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return nil
+}
+
+// keep removes what a crash left behind: every blob that is not known.
+func (d *dirBlobs) keep(known map[string]bool) error {
+	return filepath.WalkDir(d.dir, func(path string, entry fs.DirEntry, err error) error {
+		if err != nil || entry.IsDir() || known[entry.Name()] {
+			return err
+		}
+		return os.Remove(path)
+	})
+}
