@@ -29,7 +29,6 @@ import (
 
 const (
 	principal = "arn:aws:iam::111122223333:user/kmsfs"
-	bucketKey = "X-Amz-Server-Side-Encryption-Bucket-Key-Enabled"
 )
 
 // A sandbox is both endpoints behind real connections, and the SDK's clients for them.

@@ -6,6 +6,7 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/json"
+	"strings"
 	"sync"
 	"time"
 
@@ -24,6 +25,10 @@ type KMS interface {
 
 // managedKey is the AWS managed key that S3 uses where none is named.
 const managedKey = "alias/aws/s3"
+
+// arnPair is the name of the pair that S3 adds to every encryption context.
+// https://docs.aws.amazon.com/AmazonS3/latest/userguide/UsingKMSEncryption.html#encryption-context
+const arnPair = "aws:s3:arn"
 
 // keys are where data keys come from, and the cache of bucket keys. A bucket key is fetched once per bucket, key,
 // encryption context and caller, and kept for a period:
@@ -68,12 +73,16 @@ func (k *keys) generate(ctx context.Context, w wish, bucket, key string) (seal, 
 	if w.keyID == "" {
 		w.keyID = managedKey
 	}
-	s.Bound = map[string]string{"aws:s3:arn": objectARN(bucket, key)}
+	s.Bound = map[string]string{arnPair: objectARN(bucket, key)}
 	if s.BucketKey {
-		s.Bound["aws:s3:arn"] = bucketARN(bucket)
+		s.Bound[arnPair] = bucketARN(bucket)
 	}
-	for name, value := range w.pairs { // S3 adds its own pair only where the client has none of that name
+	arn := s.Bound[arnPair]
+	for name, value := range w.pairs {
 		s.Bound[name] = value
+	}
+	if s.Bound[arnPair] != arn { // S3 adds its own pair where the client has none, and else validates the client's
+		return s, nil, invalidArgument(strings.ToLower(headerContext), w.context, "The encryption context names another %s than %s", arnPair, arn)
 	}
 	if !s.BucketKey {
 		plain, wrapped, arn, err := k.kms.GenerateDataKey(ctx, w.keyID, s.Bound)
