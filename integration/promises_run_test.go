@@ -14,6 +14,7 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/aws/aws-sdk-go-v2/service/s3/types"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/kmsfs/kmsfs/integration/harness"
@@ -181,7 +182,9 @@ func deletedMeansDeleted(t *testing.T) {
 func nothingLeftBehind(t *testing.T) {
 	s := harness.Sandbox(t)
 	ctx := context.Background()
-	theirs, err := s.S3.CreateMultipartUpload(ctx, &s3.CreateMultipartUploadInput{Bucket: &s.Bucket, Key: aws.String("theirs")})
+	theirs, err := s.S3.CreateMultipartUpload(ctx, &s3.CreateMultipartUploadInput{
+		Bucket: &s.Bucket, Key: aws.String("theirs"), ServerSideEncryption: types.ServerSideEncryptionAwsKms, SSEKMSKeyId: &s.KeyPart,
+	})
 	must(t, err)
 	m := s.Mount(t)
 	f, err := os.Create(m.Path("ours"))

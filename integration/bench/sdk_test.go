@@ -43,7 +43,7 @@ func checkStamp(b []byte, i int) error {
 func sdkWrite(s *harness.Server, key string) error {
 	ctx := context.Background()
 	up, err := s.S3.CreateMultipartUpload(ctx, &s3.CreateMultipartUploadInput{
-		Bucket: &s.Bucket, Key: &key, ServerSideEncryption: types.ServerSideEncryptionAwsKms, SSEKMSKeyId: &s.Key,
+		Bucket: &s.Bucket, Key: &key, ServerSideEncryption: types.ServerSideEncryptionAwsKms, SSEKMSKeyId: &s.KeyPart,
 		ChecksumAlgorithm: types.ChecksumAlgorithmCrc32,
 	})
 	if err != nil {
@@ -109,7 +109,7 @@ func sdkRead(s *harness.Server, key string) error {
 func putSmall(s *harness.Server, key string, body []byte) error {
 	_, err := s.S3.PutObject(context.Background(), &s3.PutObjectInput{
 		Bucket: &s.Bucket, Key: &key, Body: bytes.NewReader(body),
-		ServerSideEncryption: types.ServerSideEncryptionAwsKms, SSEKMSKeyId: &s.Key,
+		ServerSideEncryption: types.ServerSideEncryptionAwsKms, SSEKMSKeyId: &s.KeyPart,
 	})
 	return err
 }

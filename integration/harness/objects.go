@@ -61,8 +61,8 @@ func (s *Server) Put(t testing.TB, key string, body []byte, edit ...func(*s3.Put
 		Bucket: &s.Bucket, Key: aws.String(s.Prefix + key), Body: bytes.NewReader(body),
 		ServerSideEncryption: types.ServerSideEncryptionAwsKms,
 	}
-	if s.Key != "" {
-		in.SSEKMSKeyId = &s.Key
+	if s.KeyPart != "" {
+		in.SSEKMSKeyId = &s.KeyPart
 	}
 	for _, f := range edit {
 		f(in)

@@ -13,6 +13,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 
 	"github.com/kmsfs/kmsfs/internal/sandbox"
+	s3sandbox "github.com/kmsfs/kmsfs/internal/sandbox/s3"
 )
 
 // Server is an S3 endpoint with one bucket of a test's own.
@@ -107,11 +108,18 @@ func Sandbox(t testing.TB) *Server {
 	}
 	t.Cleanup(func() { sb.Close() })
 	s := &Server{
-		Name: "sandbox", Bucket: "demo", Key: "alias/kmsfs-demo", URL: sb.URL(), Sandbox: sb,
-		access: "kmsfs", secret: "kmsfs-secret", kmsURL: sb.KMSURL(), ca: sb.CAFile(),
+		Name: "sandbox", Bucket: sandbox.Bucket, Key: sandbox.KeyAlias, URL: sb.URL(), Sandbox: sb,
+		KeyPart: sb.KMS.KeyARN(sandbox.KeyAlias),
+		access:  sandbox.AccessKey, secret: sandbox.SecretKey, kmsURL: sb.KMSURL(), ca: sb.CAFile(),
 	}
 	s.connect(t)
 	s.checkAtEnd(t)
+	sb.S3.Expect(&s3sandbox.Expectation{Algorithm: "aws:kms", KeyID: s.KeyPart})
+	t.Cleanup(func() {
+		for _, line := range sb.S3.Violations() {
+			t.Errorf("created without the required encryption: %s", line)
+		}
+	})
 	return s
 }
 
