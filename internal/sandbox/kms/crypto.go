@@ -263,7 +263,7 @@ func checkContext(context map[string]string) *wire.Error {
 // dryRun ends a request that would have succeeded.
 func dryRun(on bool) *wire.Error {
 	if on {
-		return wire.Errorf(412, "DryRunOperationException", "The request would have succeeded, but the DryRun option is set.")
+		return wire.Errorf(400, "DryRunOperationException", "The request would have succeeded, but the DryRun option is set.")
 	}
 	return nil
 }

@@ -30,11 +30,6 @@ func (b backend) ListBuckets(context.Context) ([]gofakes3.BucketInfo, error) {
 	return all, nil
 }
 
-// CreateBucket makes a bucket with the server's defaults.
-func (b backend) CreateBucket(_ context.Context, name string) error {
-	return foreign(b.s.CreateBucket(name, BucketOptions{}))
-}
-
 // BucketExists reports whether there is such a bucket.
 func (b backend) BucketExists(_ context.Context, name string) (bool, error) {
 	return b.s.HasBucket(name), nil
@@ -166,8 +161,10 @@ func (b backend) HeadObject(_ context.Context, name, key string) (*gofakes3.Obje
 }
 
 // unreached are the methods of the interface whose requests never come to gofakes3: what reads, writes or deletes
-// objects has rules of SSE, versions and conditions that gofakes3 does not know, and handlers of our own.
+// objects has rules of SSE, versions and conditions that gofakes3 does not know, and buckets have regions.
 type unreached struct{}
+
+func (unreached) CreateBucket(context.Context, string) error { return gofakes3.ErrNotImplemented }
 
 func (unreached) GetObject(context.Context, string, string, *gofakes3.ObjectRangeRequest) (*gofakes3.Object, error) {
 	return nil, gofakes3.ErrNotImplemented

@@ -6,6 +6,9 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+
+	"github.com/kmsfs/kmsfs/internal/sandbox/wire"
+	"github.com/rclone/gofakes3"
 )
 
 // encryptionDocument is the body of Get- and PutBucketEncryption.
@@ -69,6 +72,24 @@ func (s *Server) setEncryption(name string, e Encryption) error {
 		changed.Encryption = e
 		return []change{{Bucket: name, Settings: &changed}}, nil
 	})
+}
+
+// createBucket makes a bucket, in the region that the body names.
+func (s *Server) createBucket(w http.ResponseWriter, r *request) error {
+	if gofakes3.ValidateBucketName(r.Bucket) != nil {
+		return with(wire.Errorf(400, "InvalidBucketName", "The specified bucket is not valid."), "BucketName", r.Bucket)
+	}
+	var body struct{ LocationConstraint string }
+	if r.ContentLength != 0 {
+		if err := readXML(r.Body, &body); err != nil {
+			return malformedXML()
+		}
+	}
+	if err := s.CreateBucket(r.Bucket, BucketOptions{Region: body.LocationConstraint}); err != nil {
+		return err
+	}
+	w.Header().Set("Location", "/"+r.Bucket)
+	return nil
 }
 
 // headBucket answers that the bucket is there: admit has seen to the rest.

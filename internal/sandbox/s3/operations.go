@@ -16,7 +16,7 @@ type handler struct {
 // operations are what the server can do. What is not here is refused, POST forms and UpdateObjectEncryption among it.
 var operations = map[string]handler{
 	"ListBuckets":            {action: "s3:ListAllMyBuckets"},
-	"CreateBucket":           {action: "s3:CreateBucket"},
+	"CreateBucket":           {action: "s3:CreateBucket", handle: (*Server).createBucket},
 	"DeleteBucket":           {action: "s3:DeleteBucket"},
 	"HeadBucket":             {action: "s3:ListBucket", handle: (*Server).headBucket},
 	"GetBucketLocation":      {action: "s3:GetBucketLocation", handle: (*Server).getBucketLocation},

@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"io"
 	"net/http"
+	"strings"
 	"time"
 )
 
@@ -32,13 +33,13 @@ type Endpoint struct {
 
 // ServeHTTP logs the request, applies at most one fault, and has it served once its signature is verified.
 func (e *Endpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	id := "X-Amz-Request-Id"
-	if e.Verifier.Service != "s3" {
-		id = "X-Amzn-Requestid"
+	if e.Verifier.Service == "s3" {
+		w.Header().Set("X-Amz-Request-Id", strings.ToUpper(randomHex(8)))
+		w.Header().Set("X-Amz-Id-2", randomHex(32))
 	} else {
-		w.Header().Set("X-Amz-Id-2", requestID()+requestID())
+		id := []string{randomHex(4), randomHex(2), randomHex(2), randomHex(2), randomHex(6)}
+		w.Header().Set("X-Amzn-Requestid", strings.Join(id, "-"))
 	}
-	w.Header().Set(id, requestID())
 	call := e.Classify(r)
 	a := &answer{ResponseWriter: w, cut: -1, flip: -1}
 	a.finish = e.Log.Begin(Request{
@@ -134,8 +135,9 @@ type failing struct{ err error }
 
 func (f failing) Read([]byte) (int, error) { return 0, f.err }
 
-func requestID() string {
-	var b [8]byte
-	_, _ = rand.Read(b[:]) // never fails: crypto/rand documents it
-	return hex.EncodeToString(b[:])
+// randomHex returns n random bytes in hexadecimal digits.
+func randomHex(n int) string {
+	b := make([]byte, n)
+	_, _ = rand.Read(b) // never fails: crypto/rand documents it
+	return hex.EncodeToString(b)
 }

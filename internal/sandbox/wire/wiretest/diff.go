@@ -14,7 +14,8 @@ import (
 
 // Diff returns how the structure of got differs from want; both are JSON or XML documents, or empty.
 //
-// Objects must have the same fields, arrays elements of the kind of want's first, and values the same type. Of strings,
+// Objects must have the same fields, arrays elements like want's at the same place or else its first, and values the
+// same type. Of strings,
 // those that look like enumerations or error codes must be equal; ARNs must have the same service and kind of
 // resource; identifiers and base64 must be such. Any other string stands for any string that is not empty.
 func Diff(want, got string) []string {
@@ -111,7 +112,11 @@ func diff(path string, want, got any) (all []string) {
 			return []string{fmt.Sprintf("%s: empty", path)}
 		case len(want) > 0:
 			for i, g := range got {
-				all = append(all, diff(fmt.Sprintf("%s[%d]", path, i), want[0], g)...)
+				w := want[0]
+				if i < len(want) { // such as a list of algorithms
+					w = want[i]
+				}
+				all = append(all, diff(fmt.Sprintf("%s[%d]", path, i), w, g)...)
 			}
 		}
 	case string:
@@ -137,7 +142,8 @@ var (
 	// Error codes, states and specs are one word with a capital or in capitals; an answer's text has spaces.
 	enum = regexp.MustCompile(`^[A-Z][A-Za-z]*[a-z][A-Za-z]*$|^[A-Z][A-Z0-9_]+$|^(aws:kms|aws:kms:dsse|AES256|true|false|application/[-a-z0-9.]+)$`)
 	arn  = regexp.MustCompile(`^arn:aws:([a-z0-9-]*):([a-z0-9-]*):(\d*):([a-z]*)[:/]?`)
-	uuid = regexp.MustCompile(`^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$`)
+	uuid = regexp.MustCompile(`^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$|^mrk-[0-9a-f]{32}$`)
+	hash = regexp.MustCompile(`^[0-9a-f]{64}$`)
 	// Shorter words may be anything.
 	blob = regexp.MustCompile(`^[A-Za-z0-9+/]{40,}={0,2}$`)
 )
@@ -159,6 +165,10 @@ func diffString(want, got string) []string {
 	case uuid.MatchString(want):
 		if !uuid.MatchString(got) {
 			return bad("an identifier")
+		}
+	case hash.MatchString(want):
+		if !hash.MatchString(got) {
+			return bad("64 hexadecimal digits")
 		}
 	case blob.MatchString(want):
 		if _, err := base64.StdEncoding.DecodeString(got); err != nil || got == "" {
