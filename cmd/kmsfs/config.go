@@ -1,0 +1,157 @@
+package main
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"github.com/kmsfs/kmsfs/s3io"
+)
+
+// config is what all settings together say. Only readConfig makes one, so
+// that every command works with validated values.
+type config struct {
+	source source
+	dir    string
+
+	s3         s3io.Options
+	bucketKey  string // on, off, inherit; "" where not given
+	onConflict string
+	tree       tree
+	run        process
+
+	given map[string]string // name of a setting to where it was given
+}
+
+// tree is how the mount presents the bucket.
+type tree struct {
+	allowOther               bool
+	uid, gid                 uint32
+	fileMode, dirMode, umask uint32
+	attrTTL                  time.Duration
+	posixAttrs               bool
+	noExec                   bool // only after -o, as mount(8) has it
+}
+
+// process is how the mount's process runs.
+type process struct {
+	foreground          bool
+	logLevel, logFormat string
+	logFile, pidFile    string
+	file                string // the configuration file
+	timeout             time.Duration
+	drainTimeout        time.Duration
+}
+
+// Deadlines that the settings timeout and drain-timeout change.
+const (
+	defaultTimeout = 90 * time.Second // s3io's deadline of lookups
+	minTimeout     = time.Second
+	defaultDrain   = 10 * time.Minute
+)
+
+// readAhead sets the largest read-ahead window: auto is 0 and off is negative.
+func readAhead(c *config, v string) error {
+	if err := size(func(c *config) *int64 { return &c.s3.ReadAhead }, 0, 1<<40, true)(c, v); err != nil {
+		return err
+	}
+	if c.s3.ReadAhead == 0 && v != "auto" {
+		c.s3.ReadAhead = -1
+	}
+	return nil
+}
+
+// readConfig joins what was given in all places and validates it. Its errors
+// are wrong usage. Nothing but the configuration file is read.
+func readConfig(in inputs) (*config, error) {
+	values, err := in.resolve()
+	if err != nil {
+		return nil, &usageError{err}
+	}
+	c := &config{
+		given: map[string]string{},
+		tree: tree{uid: uint32(os.Getuid()), gid: uint32(os.Getgid()), fileMode: 0o644, dirMode: 0o755,
+			attrTTL: time.Second, posixAttrs: true, noExec: in.noExec},
+		run: process{logLevel: "info", logFormat: "text", timeout: defaultTimeout, drainTimeout: defaultDrain},
+	}
+	c.s3.Policy.Mode = s3io.ModeKMS
+	c.s3.Memory = s3io.DefaultMemory
+	for _, s := range settings() {
+		v, ok := values[s.name]
+		if !ok {
+			continue
+		}
+		c.given[s.name] = v.from
+		for _, text := range v.texts {
+			if err := s.set(c, text); err != nil {
+				return nil, &usageError{fmt.Errorf("%s: %w", v.from, err)}
+			}
+		}
+	}
+	if err := c.finish(); err != nil {
+		return nil, &usageError{err}
+	}
+	return c, nil
+}
+
+// finish checks what settings say together and derives what depends on several.
+func (c *config) finish() error {
+	p := &c.s3.Policy
+	kms := p.Mode == s3io.ModeKMS || p.Mode == s3io.ModeDSSE
+	switch {
+	case p.Mode == s3io.ModeDSSE && c.bucketKey == "on":
+		return fmt.Errorf("%s: S3 has no bucket keys for aws:kms:dsse; leave out one of the two", c.given["bucket-key"])
+	case !kms && c.bucketKey != "":
+		return fmt.Errorf("%s has no meaning with --sse %s; leave out one of the two", c.given["bucket-key"], p.Mode)
+	case !kms && len(p.Context) > 0:
+		return fmt.Errorf("%s has no meaning with --sse %s; leave out one of the two", c.given["encryption-context"], p.Mode)
+	case p.Mode == s3io.ModeS3 && p.KeyID != "":
+		return fmt.Errorf("%s has no meaning with --sse AES256; leave out one of the two", c.given["sse-kms-key-id"])
+	}
+	switch c.bucketKey { // not given is for s3io to decide
+	case "on":
+		p.BucketKey = s3io.BucketKeyOn
+	case "off":
+		p.BucketKey = s3io.BucketKeyOff
+	case "inherit":
+		p.BucketKey = s3io.BucketKeyInherit
+	}
+	if c.s3.PartSize > c.s3.SpoolSize && c.s3.SpoolSize > 0 && c.s3.PartSize > c.s3.Memory/8 {
+		return errors.New("--part-size is larger than --spool-size, but parts over an eighth of --memory go to the spool; raise --spool-size or lower --part-size")
+	}
+	c.s3.TimeoutScale = c.run.timeout.Seconds() / defaultTimeout.Seconds()
+	c.s3.Bucket, c.s3.Prefix = c.source.bucket, c.source.prefix()
+	c.s3.StateDir = cmp.Or(c.s3.StateDir, defaultStateDir())
+	return nil
+}
+
+// defaultStateDir returns /var/lib/kmsfs for root, what XDG says for others.
+func defaultStateDir() string {
+	if dir := os.Getenv("STATE_DIRECTORY"); filepath.IsAbs(dir) { // set by systemd
+		return dir
+	}
+	if os.Geteuid() == 0 {
+		return "/var/lib/kmsfs"
+	}
+	if dir := os.Getenv("XDG_STATE_HOME"); filepath.IsAbs(dir) {
+		return filepath.Join(dir, "kmsfs")
+	}
+	if home, err := os.UserHomeDir(); err == nil {
+		return filepath.Join(home, ".local", "state", "kmsfs")
+	}
+	return ""
+}
+
+// lookup returns the setting called name, with - or _ alike.
+func lookup(name string) (setting, bool) {
+	all := settings()
+	i := slices.IndexFunc(all, func(s setting) bool { return s.name == canonical(name) })
+	if i < 0 {
+		return setting{}, false
+	}
+	return all[i], true
+}

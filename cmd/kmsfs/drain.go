@@ -1,0 +1,104 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/coreos/go-systemd/v22/daemon"
+
+	"github.com/kmsfs/kmsfs/internal/ctl"
+)
+
+// drain waits until everything written is in S3, and shows what it waits for.
+// It returns what could not be saved.
+func (m *server) drain(ctx context.Context, progress func(waiting []string)) (failed []string, err error) {
+	done := make(chan error, 1)
+	go func() { done <- m.tree.Drain(ctx) }()
+	ticker := time.NewTicker(tick)
+	defer ticker.Stop()
+	for {
+		select {
+		case err := <-done:
+			return m.tree.Failures(), err
+		case <-ticker.C:
+			progress(m.tree.Pending())
+		}
+	}
+}
+
+// unmount drains and unmounts on behalf of a client. Without force it leaves
+// the mount as it is when something cannot be saved or is in use.
+func (m *server) unmount(ctx context.Context, force bool, progress func([]string)) ctl.Event {
+	failed, err := m.drain(ctx, progress)
+	if ctx.Err() != nil {
+		return ctl.Event{Error: "interrupted; " + m.c.dir + " is still mounted"}
+	}
+	e := failedEvent(failed, err)
+	if (err != nil || len(failed) > 0) && !force {
+		return e
+	}
+	err = m.tree.Unmount()
+	if errors.Is(err, syscall.EBUSY) && force {
+		err = m.detach()
+	}
+	switch {
+	case errors.Is(err, syscall.EBUSY):
+		e.Error = "in use"
+		e.Waiting = append(m.tree.Pending(), holders(m.c.dir)...)
+	case err != nil:
+		e.Error = fmt.Sprintf("unmount: %v", err)
+	default:
+		e.Error = ""
+	}
+	return e
+}
+
+// leave drains and unmounts after a signal: whatever happens, the mount is
+// gone afterwards. The error says what was not saved.
+func (m *server) leave(abort context.Context) error {
+	ctx, cancel := context.WithTimeout(abort, m.c.run.drainTimeout)
+	defer cancel()
+	failed, err := m.drain(ctx, m.tellSystemd)
+	for _, line := range failed {
+		m.log.Error("not saved", "what", line)
+	}
+	if abort.Err() != nil {
+		err = errAborted
+	}
+	if unmountErr := m.tree.Unmount(); unmountErr != nil {
+		for _, line := range append(m.tree.Pending(), holders(m.c.dir)...) {
+			m.log.Warn("taken away while in use", "what", line)
+		}
+		err = errors.Join(err, m.detach())
+	}
+	if err == nil && len(failed) > 0 {
+		err = fmt.Errorf("%d files could not be saved; the log names them", len(failed))
+	}
+	return err
+}
+
+// lastDrain saves what a mount that somebody else unmounted still holds:
+// changed attributes, and files that a lazy unmount left open.
+func (m *server) lastDrain(abort context.Context) error {
+	ctx, cancel := context.WithTimeout(abort, m.c.run.drainTimeout)
+	defer cancel()
+	failed, err := m.drain(ctx, m.tellSystemd)
+	for _, line := range failed {
+		m.log.Error("not saved", "what", line)
+	}
+	return err
+}
+
+// tellSystemd shows in systemctl status what is waited for, and asks for more
+// time than TimeoutStopSec allows as long as the drain itself may take.
+func (m *server) tellSystemd(waiting []string) {
+	const more = 30 * time.Second
+	state := fmt.Sprintf("STATUS=saving: %s\nEXTEND_TIMEOUT_USEC=%d", strings.Join(waiting, "; "), more.Microseconds())
+	if _, err := daemon.SdNotify(false, state); err != nil {
+		m.log.Debug("systemd was not told what is waited for", "error", err)
+	}
+}

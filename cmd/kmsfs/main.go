@@ -1,0 +1,128 @@
+// Command kmsfs mounts an S3 bucket as a filesystem in which every object is
+// provably encrypted under an AWS KMS key, and comes with what is needed to
+// set that up, look into it and try it out.
+//
+// One table of settings (settings.go) drives flags, -o options, KMSFS_*
+// variables and the configuration file. Called as mount.kmsfs, the command is
+// the helper of mount(8).
+//
+// # Exit status
+//
+// 0 on success, 1 on failure, 2 on wrong usage; as mount.kmsfs those of
+// mount(8): 32 on failure, 1 on wrong usage. An error is one sentence on
+// standard error that ends with the remedy.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"syscall"
+
+	"github.com/spf13/cobra"
+)
+
+// Exit statuses.
+const (
+	exitOK      = 0
+	exitFailure = 1
+	exitUsage   = 2
+)
+
+// usageError is an error of whoever typed the command.
+type usageError struct{ err error }
+
+// Error returns the text of the cause.
+func (e *usageError) Error() string { return e.err.Error() }
+
+// Unwrap returns the cause.
+func (e *usageError) Unwrap() error { return e.err }
+
+// errReported means that the command has said on its own what went wrong.
+var errReported = errors.New("reported")
+
+// std is what a command talks to.
+type std struct {
+	out, err io.Writer
+	env      []string
+	args     []string // of the command line, for the process that a mount starts
+}
+
+func main() {
+	s := std{out: os.Stdout, err: os.Stderr, env: os.Environ()}
+	if name := filepath.Base(os.Args[0]); name == helperName {
+		os.Exit(runHelper(s, os.Args[1:]))
+	}
+	os.Exit(run(s, os.Args[1:]))
+}
+
+// run carries out one command line and returns the exit status.
+func run(s std, args []string) int {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	// A second signal ends the process at once.
+	context.AfterFunc(ctx, stop)
+	s.args = args
+	root := newRoot(s)
+	root.SetArgs(args)
+	root.SetOut(s.out)
+	root.SetErr(s.err)
+	return report(s, root.ExecuteContext(ctx))
+}
+
+// report prints err as one sentence and returns the exit status for it.
+func report(s std, err error) int {
+	var usage *usageError
+	switch {
+	case err == nil:
+		return exitOK
+	case errors.Is(err, errReported):
+		return exitFailure
+	case errors.As(err, &usage):
+		fmt.Fprintf(s.err, "kmsfs: %v\n", err)
+		return exitUsage
+	case errors.Is(err, context.Canceled):
+		fmt.Fprintln(s.err, "kmsfs: interrupted")
+		return exitFailure
+	}
+	fmt.Fprintf(s.err, "kmsfs: %v\n", err)
+	return exitFailure
+}
+
+// newRoot assembles the command line.
+func newRoot(s std) *cobra.Command {
+	root := &cobra.Command{
+		Use:           "kmsfs",
+		Short:         "Mount an S3 bucket in which nothing is stored unencrypted by mistake",
+		SilenceErrors: true,
+		SilenceUsage:  true,
+		Args: func(cmd *cobra.Command, args []string) error {
+			if len(args) > 0 {
+				return &usageError{fmt.Errorf("unknown command %q; kmsfs --help lists all", args[0])}
+			}
+			return nil
+		},
+		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		return &usageError{fmt.Errorf("%w; %s --help lists all flags", err, cmd.CommandPath())}
+	})
+	root.SetUsageFunc(printUsage)
+	root.AddCommand(newMount(s), newUmount(s), newDoctor(s), newDemo(s), newSandbox(s), newInspect(s), newVersion(s))
+	return root
+}
+
+// between demands from least to most arguments, named for the message.
+func between(least, most int, names string) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		if len(args) < least || len(args) > most {
+			return &usageError{fmt.Errorf("%s takes %s, but was given %d arguments; see %s --help",
+				cmd.CommandPath(), names, len(args), cmd.CommandPath())}
+		}
+		return nil
+	}
+}

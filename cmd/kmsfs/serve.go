@@ -1,0 +1,246 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/signal"
+	"runtime/debug"
+	"syscall"
+	"time"
+
+	"github.com/coreos/go-systemd/v22/daemon"
+
+	"github.com/kmsfs/kmsfs/fs"
+	"github.com/kmsfs/kmsfs/internal/ctl"
+	"github.com/kmsfs/kmsfs/s3io"
+)
+
+// server is one mount and the process around it.
+type server struct {
+	c      *config
+	log    *slog.Logger
+	bucket *s3io.Bucket
+	tree   *fs.FS
+	ready  chan struct{} // closed when the mount can be used: the fields above are set
+	gone   chan struct{} // closed when the kernel has unmounted
+}
+
+// errAborted means that a second signal ended the wait for what was written.
+var errAborted = errors.New("ended by a second signal before everything was saved")
+
+// tick is how often waiting looks at what is left, and shows it.
+const tick = 200 * time.Millisecond
+
+// serve mounts and serves until the mount is gone. ready is called when it can
+// be used; if that fails nobody waits for the mount and it is taken back.
+// Signals drain and unmount; a second one gives up what is not saved.
+func serve(c *config, log *slog.Logger, ready func(warnings []string) error) (err error) {
+	first, cancelFirst := context.WithCancel(context.Background())
+	second, cancelSecond := context.WithCancel(context.Background())
+	defer cancelSecond()
+	defer cancelFirst()
+	stop := onSignals(cancelFirst, cancelSecond)
+	defer stop()
+
+	if err := hideMemory(); err != nil {
+		log.Warn("the memory of the process is not protected", "error", err)
+	}
+	limitHeap(c.s3.Memory)
+	// The process must not keep another filesystem busy; all paths are absolute.
+	if err := os.Chdir("/"); err != nil {
+		return err
+	}
+	c.s3.Log = log
+	m := &server{c: c, log: log, ready: make(chan struct{}), gone: make(chan struct{})}
+	control, err := ctl.Serve(c.dir, m.answer) // first: it reserves the mount point
+	if err != nil {
+		return err
+	}
+	defer control.Close() // last: clients wait for it as the end of the process
+	if m.bucket, err = s3io.Open(first, c.s3); err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, m.close(second)) }()
+	if err := m.mount(first); err != nil {
+		return err
+	}
+	close(m.ready)
+	if err := m.announce(ready); err != nil {
+		return errors.Join(err, m.detach())
+	}
+	defer m.farewell()
+	select {
+	case <-m.gone:
+		daemon.SdNotify(false, daemon.SdNotifyStopping)
+		return m.lastDrain(second)
+	case <-first.Done():
+		daemon.SdNotify(false, daemon.SdNotifyStopping)
+		return m.leave(second)
+	}
+}
+
+// onSignals calls first and then second as SIGTERM, SIGINT or SIGHUP arrive.
+func onSignals(first, second func()) (stop func()) {
+	signals := make(chan os.Signal, 2)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	done := make(chan struct{})
+	go func() {
+		for _, call := range []func(){first, second} {
+			select {
+			case <-signals:
+				call()
+			case <-done:
+				return
+			}
+		}
+	}()
+	return func() { signal.Stop(signals); close(done) }
+}
+
+// limitHeap makes the collector keep Go's heap within what --memory leaves to
+// it. The buffers of s3io, seven eighths of it, lie outside that heap.
+func limitHeap(memory int64) {
+	if os.Getenv("GOMEMLIMIT") == "" {
+		debug.SetMemoryLimit(memory/8 + 48<<20)
+	}
+}
+
+// mount builds the tree and hands it to the kernel.
+func (m *server) mount(ctx context.Context) error {
+	if !m.c.s3.ReadOnly {
+		if _, err := m.bucket.Probe(ctx); err != nil {
+			return err
+		}
+		if err := m.bucket.CleanUp(ctx); err != nil {
+			m.log.Warn("uploads that an earlier mount began could not be aborted", "error", err)
+		}
+	}
+	t := m.c.tree
+	tree, err := fs.New(m.bucket, fs.Options{
+		FSName:     m.c.source.String(),
+		AllowOther: t.allowOther,
+		ReadOnly:   m.c.s3.ReadOnly,
+		UID:        t.uid,
+		GID:        t.gid,
+		FileMode:   t.fileMode,
+		DirMode:    t.dirMode,
+		Umask:      t.umask,
+		PosixAttrs: t.posixAttrs,
+		AttrTTL:    t.attrTTL,
+		Log:        m.log,
+	})
+	if err != nil {
+		return err
+	}
+	if ctx.Err() != nil { // a signal came while the bucket was probed
+		return ctx.Err()
+	}
+	if err := tree.Mount(m.c.dir); err != nil {
+		return fmt.Errorf("mount on %s: %w", m.c.dir, err)
+	}
+	m.tree = tree
+	go func() { // ends when the mount does, which every way out of serve brings about
+		tree.Wait()
+		close(m.gone)
+	}()
+	if t.noExec {
+		if err := forbidExec(m.c.dir); err != nil {
+			return errors.Join(err, m.detach())
+		}
+	}
+	return nil
+}
+
+// announce tells everybody who waits that the mount can be used.
+func (m *server) announce(ready func([]string) error) error {
+	if name := m.c.run.pidFile; name != "" {
+		if err := os.WriteFile(name, fmt.Appendln(nil, os.Getpid()), 0o644); err != nil {
+			return fmt.Errorf("write the pid file: %w; choose another --pid-file", err)
+		}
+	}
+	warnings := m.bucket.Warnings()
+	if err := ready(warnings); err != nil {
+		return fmt.Errorf("nobody waits for the mount any more: %w", err)
+	}
+	for _, w := range warnings {
+		m.log.Warn(w)
+	}
+	m.log.Info("mounted", "source", m.c.source.String(), "dir", m.c.dir, "sse", m.c.s3.Policy.Mode, "key", m.bucket.Key(), "version", version())
+	_, err := daemon.SdNotify(false, daemon.SdNotifyReady)
+	if err != nil {
+		m.log.Warn("systemd was not told that the mount is ready", "error", err)
+	}
+	return nil
+}
+
+// farewell takes back what announce made.
+func (m *server) farewell() {
+	if name := m.c.run.pidFile; name != "" {
+		if err := os.Remove(name); err != nil {
+			m.log.Warn("the pid file remains", "error", err)
+		}
+	}
+	m.log.Info("unmounted", "dir", m.c.dir)
+}
+
+// close ends the bucket's background work.
+func (m *server) close(abort context.Context) error {
+	ctx, cancel := context.WithTimeout(abort, m.c.run.timeout)
+	defer cancel()
+	if err := m.bucket.Close(ctx); err != nil {
+		return fmt.Errorf("end the work in the background: %w", err)
+	}
+	return nil
+}
+
+// detach takes the mount away from whoever uses it.
+func (m *server) detach() error {
+	select {
+	case <-m.gone: // somebody else did
+		return nil
+	default:
+		return detach(m.c.dir)
+	}
+}
+
+// answer carries out a request from the control socket.
+func (m *server) answer(ctx context.Context, r ctl.Request, progress func([]string)) ctl.Event {
+	select {
+	case <-m.ready:
+	default:
+		return ctl.Event{Error: "the mount is not ready yet; try again"}
+	}
+	switch r.Op {
+	case ctl.OpStatus:
+		return ctl.Event{Status: &ctl.Status{PID: os.Getpid(), Version: version(), Source: m.c.source.String(),
+			Dir: m.c.dir, Key: m.bucket.Key(), Mode: m.c.s3.Policy.Mode}}
+	case ctl.OpDrain:
+		return failedEvent(m.drain(ctx, progress))
+	case ctl.OpUnmount:
+		return m.unmount(ctx, r.Force, progress)
+	case ctl.OpInspect:
+		found, err := inspectObject(ctx, m.bucket, "s3://"+m.c.s3.Bucket+"/"+m.c.s3.Prefix, r.Key)
+		if err != nil {
+			return ctl.Event{Error: err.Error()}
+		}
+		raw, err := json.Marshal(found)
+		if err != nil {
+			return ctl.Event{Error: err.Error()}
+		}
+		return ctl.Event{Result: raw}
+	}
+	return ctl.Event{Error: fmt.Sprintf("this mount (version %s) does not know the request %q; use the same version for both", version(), r.Op)}
+}
+
+// failedEvent is the last event of a drain.
+func failedEvent(failed []string, err error) ctl.Event {
+	e := ctl.Event{Failed: failed}
+	if err != nil {
+		e.Error = err.Error()
+	}
+	return e
+}

@@ -1,0 +1,110 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/kmsfs/kmsfs/internal/ctl"
+)
+
+func newUmount(s std) *cobra.Command {
+	var force bool
+	cmd := &cobra.Command{
+		Use:   "umount DIR",
+		Short: "Save what was written, then unmount",
+		Long: `Wait until everything that was written is in S3, show what is waited for, and
+unmount. What cannot be saved is named, and the mount stays until --force.
+The mount of a process that died is removed too.`,
+		Example: `  kmsfs umount /mnt/backup
+  kmsfs umount --force /mnt/backup`,
+		Args: between(1, 1, "the directory of a mount"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return umount(cmd.Context(), s, args[0], force)
+		},
+	}
+	cmd.Flags().BoolVarP(&force, "force", "f", false, "unmount even if something cannot be saved or is in use; unsaved data is lost")
+	return cmd
+}
+
+// umount asks the mount's process to drain and unmount, and waits for its end.
+func umount(ctx context.Context, s std, dir string, force bool) error {
+	path, err := ctl.Resolve(dir)
+	if err != nil {
+		return fmt.Errorf("unmount %s: %w; give the directory of a mount", dir, err)
+	}
+	show := newLive(s.err)
+	e, wait, err := ctl.Call(ctx, path, ctl.Request{Op: ctl.OpUnmount, Force: force}, func(waiting []string) {
+		if len(waiting) > 0 {
+			show.set("saving: %s", strings.Join(waiting, "; "))
+		}
+	})
+	defer wait()
+	show.end()
+	if errors.Is(err, ctl.ErrNotRunning) {
+		return umountDead(s, path, force)
+	}
+	if err != nil {
+		return fmt.Errorf("unmount %s: %w", dir, err)
+	}
+	for _, line := range e.Failed {
+		fmt.Fprintf(s.err, "not saved: %s\n", line)
+	}
+	for _, line := range e.Waiting {
+		fmt.Fprintf(s.err, "in use: %s\n", line)
+	}
+	switch {
+	case e.Error == "" && len(e.Failed) == 0:
+		return nil
+	case force && e.Error == "":
+		return fmt.Errorf("unmounted %s, but what is named above was lost", dir)
+	case len(e.Failed) > 0:
+		return fmt.Errorf("%s is still mounted because what is named above could not be saved; repair the cause and try again, or give it up with --force", dir)
+	}
+	return fmt.Errorf("%s is still mounted: %s; end what is named above, or take the mount away with --force", dir, e.Error)
+}
+
+// statLimit bounds how long a dead or stuck mount may take to answer.
+const statLimit = 5 * time.Second
+
+// umountDead removes a mount whose process does not answer.
+func umountDead(s std, dir string, force bool) error {
+	m, ok, err := mountAt(dir)
+	switch {
+	case err != nil:
+		return err
+	case !ok:
+		return fmt.Errorf("unmount %s: nothing is mounted there; findmnt -t %s lists mounts", dir, mountKind)
+	case m.kind != mountKind:
+		return fmt.Errorf("unmount %s: it is not a kmsfs mount but %s; use umount(8)", dir, m.kind)
+	}
+	if !force && !isDead(dir) {
+		return fmt.Errorf("unmount %s: its process does not answer this user; run the command as the user that mounted it, or take the mount away with --force", dir)
+	}
+	if err := detach(dir); err != nil {
+		return fmt.Errorf("unmount %s: %w", dir, err)
+	}
+	fmt.Fprintf(s.err, "kmsfs: the process of this mount had died, so files that were not closed then are lost; its log tells why\n")
+	return nil
+}
+
+// isDead says whether the kernel knows that nobody serves the mount.
+func isDead(dir string) bool {
+	answer := make(chan error, 1) // a stuck mount keeps the goroutine, not us
+	go func() {
+		_, err := os.Lstat(dir)
+		answer <- err
+	}()
+	select {
+	case err := <-answer:
+		return errors.Is(err, syscall.ENOTCONN)
+	case <-time.After(statLimit):
+		return false
+	}
+}
