@@ -1,0 +1,243 @@
+package fs
+
+import (
+	"context"
+	"sync"
+	"syscall"
+	"time"
+
+	fusefs "github.com/hanwen/go-fuse/v2/fs"
+	"github.com/hanwen/go-fuse/v2/fuse"
+	"github.com/kmsfs/kmsfs/s3io"
+)
+
+// dir is a directory: a marker object `name/`, or implied by what is below.
+type dir struct {
+	fusefs.Inode
+	link
+	f *FS
+
+	kids map[string]node // guarded by FS.tree
+	gate gate            // held over requests that write the marker
+
+	mu      sync.Mutex  // guards the fields below; never held over I/O
+	marker  s3io.Object // ETag is "" while there is none
+	attr    attributes
+	changed int       // changes of attr that are not written yet
+	sticky  bool      // something was removed from it here, so it exists until it is forgotten
+	lostAt  uint64    // FS.clock when that was
+	checked time.Time // when S3 last said that it exists
+	seen    window
+	missed  time.Time // when a lookup last found nothing
+}
+
+var (
+	_ fusefs.NodeLookuper       = (*dir)(nil)
+	_ fusefs.NodeGetattrer      = (*dir)(nil)
+	_ fusefs.NodeSetattrer      = (*dir)(nil)
+	_ fusefs.NodeOpendirHandler = (*dir)(nil)
+	_ fusefs.NodeCreater        = (*dir)(nil)
+	_ fusefs.NodeMkdirer        = (*dir)(nil)
+	_ fusefs.NodeRmdirer        = (*dir)(nil)
+	_ fusefs.NodeUnlinker       = (*dir)(nil)
+	_ fusefs.NodeRenamer        = (*dir)(nil)
+	_ fusefs.NodeLinker         = (*dir)(nil)
+	_ fusefs.NodeMknoder        = (*dir)(nil)
+	_ fusefs.NodeStatfser       = (*dir)(nil)
+	_ fusefs.NodeGetxattrer     = (*dir)(nil)
+	_ fusefs.NodeSetxattrer     = (*dir)(nil)
+	_ fusefs.NodeRemovexattrer  = (*dir)(nil)
+	_ fusefs.NodeOnForgetter    = (*dir)(nil)
+)
+
+func (f *FS) newDir(marker s3io.Object) *dir {
+	d := &dir{f: f, kids: make(map[string]node), gate: newGate(), marker: marker, checked: time.Now()}
+	d.attr = f.dirAttributes(marker)
+	return d
+}
+
+// newRoot returns the root. Its attributes live in memory only: the bucket
+// itself has none.
+func (f *FS) newRoot() *dir { return f.newDir(s3io.Object{}) }
+
+func (f *FS) dirAttributes(marker s3io.Object) attributes {
+	a := attributes{mode: f.o.DirMode &^ f.o.Umask, uid: f.o.UID, gid: f.o.GID, mtime: f.born, ctime: f.born}
+	if !marker.LastModified.IsZero() {
+		a.mtime, a.ctime = marker.LastModified, marker.LastModified
+	}
+	if f.o.PosixAttrs {
+		a = attributesOf(marker.Meta, a)
+	}
+	return a
+}
+
+// OnForget is told when the kernel knows the directory no more.
+func (d *dir) OnForget() {
+	if d != d.f.root {
+		d.f.forget(d)
+	}
+}
+
+// fill writes what stat shows.
+func (d *dir) fill(out *fuse.Attr) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.attr.fill(out, syscall.S_IFDIR, 0)
+}
+
+// Getattr answers from memory.
+func (d *dir) Getattr(_ context.Context, _ fusefs.FileHandle, out *fuse.AttrOut) syscall.Errno {
+	d.fill(&out.Attr)
+	out.SetTimeout(d.f.o.AttrTTL)
+	return 0
+}
+
+// known reports whether the directory's existence needs no question to S3.
+func (d *dir) known() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.sticky || d.changed > 0 || d.f.fresh(d.checked)
+}
+
+// accept takes what S3 says about the marker.
+func (d *dir) accept(marker s3io.Object) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.checked = time.Now()
+	if d.changed > 0 || marker.ETag == "" && d.marker.ETag == "" {
+		return
+	}
+	touched := d.attr.mtime
+	d.marker, d.attr = marker, d.f.dirAttributes(marker)
+	if touched.After(d.attr.mtime) { // by ourselves, see touch
+		d.attr.mtime, d.attr.ctime = touched, touched
+	}
+}
+
+// touch notes that an entry came or went. That time is not kept in S3.
+func (d *dir) touch() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.attr.mtime = time.Now()
+	d.attr.ctime = d.attr.mtime
+}
+
+// fresh reports whether an answer of time t may still be given.
+func (f *FS) fresh(t time.Time) bool { return time.Since(t) < f.o.AttrTTL }
+
+// Setattr changes mode, owner and times; they are written a little later.
+func (d *dir) Setattr(_ context.Context, _ fusefs.FileHandle, in *fuse.SetAttrIn, out *fuse.AttrOut) syscall.Errno {
+	path := d.f.path(d)
+	d.mu.Lock()
+	a, changed := d.attr.with(in)
+	err := d.f.maySet(in, d.attr, a)
+	if err == nil && changed {
+		d.attr = a
+	}
+	keep := err == nil && changed && d.f.o.PosixAttrs && d != d.f.root
+	if keep {
+		d.changed++
+	}
+	d.attr.fill(&out.Attr, syscall.S_IFDIR, 0)
+	d.mu.Unlock()
+	if keep {
+		d.f.queue.add(d, attrDelay)
+	}
+	out.SetTimeout(d.f.o.AttrTTL)
+	return d.f.answer("setattr", path, err)
+}
+
+// with returns a after the request in, and whether that is a change.
+func (a attributes) with(in *fuse.SetAttrIn) (attributes, bool) {
+	old := a
+	if m, ok := in.GetMode(); ok {
+		a.mode = m
+	}
+	if id, ok := in.GetUID(); ok {
+		a.uid = id
+	}
+	if id, ok := in.GetGID(); ok {
+		a.gid = id
+	}
+	if t, ok := in.GetMTime(); ok {
+		a.mtime = t
+	}
+	if a == old {
+		return a, false
+	}
+	a.ctime = time.Now()
+	if t, ok := in.GetCTime(); ok {
+		a.ctime = t
+	}
+	return a, true
+}
+
+// maySet refuses changes that could not be kept. Without POSIX attributes
+// times alone are taken, for as long as memory lasts: nothing could copy a
+// file into the mount otherwise.
+func (f *FS) maySet(in *fuse.SetAttrIn, old, a attributes) error {
+	if f.o.ReadOnly || f.readOnly() {
+		return f.writable()
+	}
+	if !f.o.PosixAttrs && (a.mode != old.mode || a.uid != old.uid || a.gid != old.gid) {
+		return &fault{syscall.EPERM, "mode and owner are not kept without --posix-attrs"}
+	}
+	return nil
+}
+
+// unwritten reports changes that S3 does not know of.
+func (d *dir) unwritten() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.changed > 0
+}
+
+// writeAttrs writes changed attributes to the marker, which is created where
+// the directory was only implied.
+func (d *dir) writeAttrs(ctx context.Context) error {
+	if err := d.f.moves.share(ctx); err != nil {
+		return err
+	}
+	defer d.f.moves.unshare()
+	if err := d.gate.lock(ctx); err != nil {
+		return err
+	}
+	defer d.gate.unlock()
+	d.f.tree.RLock()
+	key, dead := d.prefixLocked(), d.dead
+	d.f.tree.RUnlock()
+	d.mu.Lock()
+	n, marker := d.changed, d.marker
+	want := s3io.Attrs{Meta: d.attr.meta(marker.Meta, syscall.S_IFDIR)}
+	d.mu.Unlock()
+	if n == 0 || dead {
+		return nil
+	}
+	written, err := d.writeMarker(ctx, key, marker, want)
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if err == nil {
+		d.marker = written
+	}
+	if err == nil || isKind(err, s3io.Stale) || isKind(err, s3io.NotExist) {
+		d.changed -= n // somebody else's attributes stand
+	}
+	return err
+}
+
+func (d *dir) writeMarker(ctx context.Context, key string, marker s3io.Object, want s3io.Attrs) (s3io.Object, error) {
+	if marker.ETag == "" {
+		return d.f.b.Put(ctx, key, emptyBody(), 0, want, s3io.Condition{IfAbsent: true})
+	}
+	return d.f.b.Copy(ctx, marker, key, want, s3io.Condition{IfMatch: marker.ETag})
+}
+
+// Statfs answers that there is room: a bucket has no end.
+func (d *dir) Statfs(_ context.Context, out *fuse.StatfsOut) syscall.Errno {
+	const blocks = 1 << 42 / 4096 * 1024 // 4 PiB
+	*out = fuse.StatfsOut{
+		Blocks: blocks, Bfree: blocks, Bavail: blocks, Files: 1 << 40, Ffree: 1 << 40,
+		Bsize: 4096, Frsize: 4096, NameLen: nameMax,
+	}
+	return 0
+}

@@ -1,0 +1,226 @@
+package fs
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/hanwen/go-fuse/v2/fuse"
+	"github.com/kmsfs/kmsfs/s3io"
+)
+
+// FS is one bucket presented as a tree. See the package documentation for its
+// locks and their order.
+type FS struct {
+	// Dependencies.
+	b   *s3io.Bucket
+	log *slog.Logger
+
+	// Constant after New.
+	o     Options
+	born  time.Time // times of what has none
+	ctx   context.Context
+	abort context.CancelFunc
+	root  *dir
+	caps  s3io.Capabilities
+
+	moves gate // shared by what uses a key, locked by directory renames
+	jobs  jobs
+	heads heads
+	queue *attrQueue
+	gen   atomic.Uint64 // StableAttr.Gen: no two nodes share one
+	clock atomic.Uint64 // ticks when something changes here, to tell older answers of S3 from newer ones
+	held  atomic.Int64  // bytes of unlinked open files in memory
+
+	tree sync.RWMutex // guards links between nodes and the fields below
+	inos map[uint64]node
+
+	mu        sync.Mutex // guards the fields below
+	server    *fuse.Server
+	mountedAt string
+	last      string
+	failures  map[string]string // path to what could not be saved there
+}
+
+// New presents b. A bucket that can be written to is probed first, if that has
+// not been done, and what an earlier mount of this identity left behind of
+// files that were unlinked while open is removed.
+func New(b *s3io.Bucket, o Options) (*FS, error) {
+	o = o.withDefaults()
+	ctx, abort := context.WithCancel(context.Background())
+	f := &FS{
+		b: b, log: o.Log, o: o, born: time.Now(), ctx: ctx, abort: abort,
+		moves: newGate(), heads: newHeads(knownObjects),
+		inos: make(map[uint64]node), failures: make(map[string]string),
+	}
+	f.queue = newAttrQueue(f)
+	f.root = f.newRoot()
+	if f.readOnly() {
+		return f, nil
+	}
+	caps, err := b.Probe(ctx)
+	if err != nil {
+		abort()
+		return nil, err
+	}
+	f.caps = caps
+	if err := f.sweepOrphans(ctx); err != nil {
+		f.log.Warn("files that were unlinked while open remain", "error", err)
+	}
+	return f, nil
+}
+
+func (f *FS) readOnly() bool {
+	now, _ := f.b.ReadOnly()
+	return now || f.o.ReadOnly
+}
+
+// writable is the answer to what would change a bucket that must not be.
+func (f *FS) writable() error {
+	if now, why := f.b.ReadOnly(); now {
+		return &fault{syscall.EROFS, "the mount is read-only: " + why}
+	}
+	if f.o.ReadOnly {
+		return &fault{syscall.EROFS, "the mount is read-only"}
+	}
+	return nil
+}
+
+// answer turns the outcome of an operation into an errno, and is the only
+// place where this package logs failed operations: one line each, except for
+// what is part of everyday life. The whole error is kept for LastError.
+func (f *FS) answer(op, path string, err error) syscall.Errno {
+	return f.report(op, path, err, errnoOf(err, false))
+}
+
+// answerCommit is answer for operations that make data durable.
+func (f *FS) answerCommit(op, path string, err error) syscall.Errno {
+	return f.report(op, path, err, errnoOf(err, true))
+}
+
+func (f *FS) report(op, path string, err error, errno syscall.Errno) syscall.Errno {
+	switch errno {
+	case 0:
+	case syscall.ENOENT, syscall.EEXIST, syscall.ENOTEMPTY, syscall.EINTR, errnoNoXattr, syscall.EXDEV:
+		f.log.Debug("refused", "op", op, "path", path, "errno", errno.Error(), "error", err)
+	default:
+		f.log.Error("failed", "op", op, "path", path, "errno", errno.Error(), "error", err)
+		f.mu.Lock()
+		f.last = fmt.Sprintf("%s %s %q: %v", time.Now().UTC().Format(time.RFC3339), op, path, err)
+		f.mu.Unlock()
+	}
+	return errno
+}
+
+// unsaved notes that path could not be saved, or with nil that it now is.
+func (f *FS) unsaved(path string, err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if err == nil {
+		delete(f.failures, path)
+	} else if len(f.failures) < maxFailures {
+		f.failures[path] = fmt.Sprintf("%s: %v", path, err)
+	}
+}
+
+// LastError returns when and how the last operation failed, "" if none did.
+func (f *FS) LastError() string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.last
+}
+
+// Failures lists what could not be saved since the mount and was not saved
+// later, one line each.
+func (f *FS) Failures() []string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return slices.Sorted(maps.Values(f.failures))
+}
+
+// apart does work on the mount's own context, so that nothing tears it, and
+// waits for it unless the caller dies.
+func (f *FS) apart(ctx context.Context, what string, work func(ctx context.Context) error) error {
+	wait, stop := patient(ctx)
+	defer stop()
+	done := make(chan error, 1)
+	leave := f.jobs.enter(what)
+	go func() {
+		defer leave()
+		done <- work(f.ctx)
+	}()
+	select {
+	case err := <-done:
+		return err
+	case <-wait.Done():
+		return context.Cause(wait)
+	}
+}
+
+// isKind reports whether err is an s3io error of the kind.
+func isKind(err error, k s3io.Kind) bool {
+	var e *s3io.Error
+	return errors.As(err, &e) && e.Kind == k
+}
+
+// jobs counts work in flight and knows what it is.
+type jobs struct {
+	mu   sync.Mutex
+	next int
+	now  map[int]string
+	idle chan struct{} // closed when now becomes empty; nil if nobody waits
+}
+
+// enter notes that what has begun; the result notes its end.
+func (j *jobs) enter(what string) (leave func()) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.now == nil {
+		j.now = make(map[int]string)
+	}
+	id := j.next
+	j.next++
+	j.now[id] = what
+	return func() {
+		j.mu.Lock()
+		defer j.mu.Unlock()
+		delete(j.now, id)
+		if len(j.now) == 0 && j.idle != nil {
+			close(j.idle)
+			j.idle = nil
+		}
+	}
+}
+
+// wait returns when nothing is in flight.
+func (j *jobs) wait(ctx context.Context) error {
+	j.mu.Lock()
+	if len(j.now) == 0 {
+		j.mu.Unlock()
+		return nil
+	}
+	if j.idle == nil {
+		j.idle = make(chan struct{})
+	}
+	idle := j.idle
+	j.mu.Unlock()
+	select {
+	case <-idle:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+func (j *jobs) list() []string {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return slices.Sorted(maps.Values(j.now))
+}

@@ -1,0 +1,388 @@
+package fs
+
+import (
+	"context"
+	"errors"
+	"io"
+	"sync"
+	"syscall"
+
+	fusefs "github.com/hanwen/go-fuse/v2/fs"
+	"github.com/hanwen/go-fuse/v2/fuse"
+	"github.com/kmsfs/kmsfs/s3io"
+)
+
+// readHandle is a descriptor that cannot write.
+type readHandle struct {
+	n   *file
+	tap tap
+}
+
+// writeHandle is a descriptor that can write, and read if it was opened so.
+type writeHandle struct {
+	n   *file
+	tap tap
+
+	mu      sync.Mutex
+	flushed bool // close or fsync was called; only a process that was killed never does
+}
+
+var (
+	_ fusefs.FileReader   = (*readHandle)(nil)
+	_ fusefs.FileFsyncer  = (*readHandle)(nil)
+	_ fusefs.FileReleaser = (*readHandle)(nil)
+	_ fusefs.FileReader   = (*writeHandle)(nil)
+	_ fusefs.FileWriter   = (*writeHandle)(nil)
+	_ fusefs.FileFlusher  = (*writeHandle)(nil)
+	_ fusefs.FileFsyncer  = (*writeHandle)(nil)
+	_ fusefs.FileReleaser = (*writeHandle)(nil)
+)
+
+// Open opens the file. Nothing is asked: the kernel has just looked the name
+// up, or its answer was younger than the TTL.
+func (n *file) Open(ctx context.Context, flags uint32) (fusefs.FileHandle, uint32, syscall.Errno) {
+	writes := flags&syscall.O_ACCMODE != syscall.O_RDONLY
+	if err := n.open(ctx, writes, flags&syscall.O_TRUNC != 0); err != nil {
+		return nil, 0, n.f.answerCommit("open", n.f.path(n), err)
+	}
+	how := n.keepCache()
+	if !writes {
+		return &readHandle{n: n}, how, 0
+	}
+	return &writeHandle{n: n}, how | n.f.direct(flags), 0
+}
+
+func (n *file) open(ctx context.Context, writes, cut bool) error {
+	if writes || cut {
+		if err := n.f.writable(); err != nil {
+			return err
+		}
+	}
+	n.f.tree.RLock()
+	dead := n.dead
+	n.f.tree.RUnlock()
+	n.mu.Lock()
+	err := n.late
+	n.late = nil
+	if err == nil && (n.leaving || dead && n.orphan == nil) {
+		err = &fault{syscall.ESTALE, "the file was deleted or replaced"}
+	}
+	if err == nil {
+		n.opens++
+		if writes {
+			n.writers++
+		}
+	}
+	n.mu.Unlock()
+	if err != nil || !cut {
+		return err
+	}
+	err = n.truncate(ctx, 0)
+	if err == nil { // a descriptor that cannot write commits nothing when it closes
+		err = n.saveUnlessOpen(ctx)
+	}
+	if err != nil {
+		n.close(writes)
+	}
+	return err
+}
+
+// close counts a descriptor out.
+func (n *file) close(writes bool) (opens, writers int) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.opens--
+	if writes {
+		n.writers--
+	}
+	return n.opens, n.writers
+}
+
+// keepCache tells the kernel to keep the pages it has: every write of this
+// mount went through them and a change by somebody else makes a new node, so
+// they show this file's content but for what was never saved.
+func (n *file) keepCache() uint32 {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.spoiled {
+		n.spoiled = false
+		return 0
+	}
+	return fuse.FOPEN_KEEP_CACHE
+}
+
+// direct asks for direct I/O on descriptors that only write: large writes then
+// arrive in one piece without a copy into pages that nobody reads.
+func (f *FS) direct(flags uint32) uint32 {
+	if f.o.CachedWrites || flags&syscall.O_ACCMODE != syscall.O_WRONLY {
+		return 0
+	}
+	return fuse.FOPEN_DIRECT_IO
+}
+
+// Read reads what the file contains now.
+func (h *readHandle) Read(ctx context.Context, dest []byte, off int64) (fuse.ReadResult, syscall.Errno) {
+	return h.n.read(ctx, &h.tap, dest, off)
+}
+
+// Fsync commits what others wrote to the file, and its attributes.
+func (h *readHandle) Fsync(ctx context.Context, _ uint32) syscall.Errno { return h.n.fsync(ctx) }
+
+// Release closes the descriptor.
+func (h *readHandle) Release(context.Context) syscall.Errno {
+	h.tap.close()
+	if opens, _ := h.n.close(false); opens == 0 {
+		h.n.lastClose()
+	}
+	return 0
+}
+
+// Read reads what the file contains now, also what is not committed yet.
+func (h *writeHandle) Read(ctx context.Context, dest []byte, off int64) (fuse.ReadResult, syscall.Errno) {
+	return h.n.read(ctx, &h.tap, dest, off)
+}
+
+// Write adds data. The caller may be interrupted while it waits for memory.
+func (h *writeHandle) Write(ctx context.Context, data []byte, off int64) (uint32, syscall.Errno) {
+	wait, stop := patient(ctx)
+	defer stop()
+	n := h.n
+	w, err := n.writer(wait)
+	if err != nil {
+		return 0, n.f.answerCommit("write", n.f.path(n), err)
+	}
+	defer n.gate.unshare()
+	done, err := w.WriteAt(wait, data, off)
+	n.mu.Lock()
+	if done > 0 {
+		n.wroteLocked()
+	}
+	if err != nil && !interrupted(err) {
+		n.err = err
+	}
+	n.mu.Unlock()
+	if err != nil {
+		return uint32(done), n.f.answerCommit("write", n.f.path(n), err)
+	}
+	return uint32(done), 0
+}
+
+func interrupted(err error) bool {
+	return errors.Is(err, errDying) || errors.Is(err, context.Canceled) || isKind(err, s3io.Interrupted)
+}
+
+// Flush is close(2): it commits. It comes once per duplicated descriptor, and
+// writing may go on.
+func (h *writeHandle) Flush(ctx context.Context) syscall.Errno {
+	h.mu.Lock()
+	h.flushed = true
+	h.mu.Unlock()
+	return h.n.f.answerCommit("close", h.n.f.path(h.n), h.n.save(ctx))
+}
+
+// Fsync commits content and attributes.
+func (h *writeHandle) Fsync(ctx context.Context, _ uint32) syscall.Errno {
+	h.mu.Lock()
+	h.flushed = true
+	h.mu.Unlock()
+	return h.n.fsync(ctx)
+}
+
+// Release closes the descriptor. The last one that could write commits what a
+// shared mapping wrote after close; without a close the process was killed,
+// and what it wrote is dropped.
+func (h *writeHandle) Release(context.Context) syscall.Errno {
+	n := h.n
+	h.tap.close()
+	h.mu.Lock()
+	flushed := h.flushed
+	h.mu.Unlock()
+	opens, writers := n.close(true)
+	if writers == 0 {
+		n.lastWriter(flushed)
+	}
+	if opens == 0 {
+		n.lastClose()
+	}
+	return 0
+}
+
+// lastWriter ends writing, when no descriptor is left that could report an
+// error: a failure goes to the log, last_error, Failures and the next open.
+func (n *file) lastWriter(flushed bool) {
+	ctx := n.f.ctx
+	leave := n.f.jobs.enter("close " + n.f.path(n))
+	defer leave()
+	n.mu.Lock()
+	reported, unsaved, orphan := n.err, n.unsaved, n.orphan
+	n.mu.Unlock()
+	if orphan != nil {
+		return // lives in what was written, until the last descriptor is closed
+	}
+	if reported == nil && unsaved && flushed {
+		if err := n.save(ctx); err != nil {
+			n.f.answerCommit("write of a mapping", n.f.path(n), err)
+			n.mu.Lock()
+			n.late = err
+			n.mu.Unlock()
+		}
+	}
+	if n.begin(ctx) != nil {
+		return
+	}
+	n.mu.Lock()
+	again, failed := n.writers > 0, n.unsaved || n.err != nil
+	n.mu.Unlock()
+	if !again && !failed {
+		n.dropWriter()
+	}
+	n.end()
+	if !again && failed {
+		n.revert(ctx)
+	}
+	n.f.settled(n)
+}
+
+// fsync commits content, then attributes that are not part of it.
+func (n *file) fsync(ctx context.Context) syscall.Errno {
+	err := n.takeLate()
+	if err == nil {
+		err = n.save(ctx)
+	}
+	if err == nil && n.unwritten() {
+		err = n.f.apart(ctx, "attributes of "+n.f.path(n), n.writeAttrs)
+	}
+	return n.f.answerCommit("fsync", n.f.path(n), err)
+}
+
+func (n *file) takeLate() error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	err := n.late
+	n.late = nil
+	return err
+}
+
+// read serves both kinds of descriptors.
+func (n *file) read(ctx context.Context, t *tap, dest []byte, off int64) (fuse.ReadResult, syscall.Errno) {
+	wait, stop := patient(ctx)
+	defer stop()
+	k, err := n.readAt(wait, t, dest, off)
+	if err != nil && !errors.Is(err, io.EOF) {
+		return nil, n.f.answer("read", n.f.path(n), err)
+	}
+	return fuse.ReadResultData(dest[:k]), 0
+}
+
+// readAt reads from wherever the content is: from what is being written, or
+// from the pinned object. Where a writer no longer holds the bytes, what is
+// written so far is committed, as fsync would, and read from there.
+func (n *file) readAt(ctx context.Context, t *tap, p []byte, off int64) (int, error) {
+	for try := 0; ; try++ {
+		n.mu.Lock()
+		o, pinned, unsaved, held, cut := n.obj, n.pinned, n.unsaved, n.heldLocked(), n.cut
+		n.mu.Unlock()
+		switch {
+		case unsaved && cut:
+			return 0, io.EOF
+		case unsaved:
+			k, err := n.readWritten(ctx, p, off)
+			if errors.Is(err, errNotWritten) && try < 3 {
+				continue
+			}
+			return k, err
+		case held != nil:
+			return copy(p, held[min(off, int64(len(held))):]), nil
+		}
+		k, err := t.readAt(ctx, n.f.b, o, p, off)
+		if !isKind(err, s3io.Stale) && !isKind(err, s3io.NotExist) || try >= 3 {
+			return k, err
+		}
+		// Our own copy may have replaced the object: wait for it to be told.
+		if werr := n.gate.share(ctx); werr != nil {
+			return 0, werr
+		}
+		n.gate.unshare()
+		n.mu.Lock()
+		moved := n.pinned != pinned
+		n.mu.Unlock()
+		if !moved {
+			return k, &fault{syscall.ESTALE, "changed by somebody else: " + err.Error()}
+		}
+	}
+}
+
+// errNotWritten says that there is nothing uncommitted any more.
+var errNotWritten = errors.New("committed meanwhile")
+
+// readWritten reads from the writer.
+func (n *file) readWritten(ctx context.Context, p []byte, off int64) (int, error) {
+	w, err := n.writer(ctx)
+	if err != nil {
+		return 0, err
+	}
+	n.mu.Lock()
+	unsaved := n.unsaved
+	n.mu.Unlock()
+	if !unsaved {
+		n.gate.unshare()
+		return 0, errNotWritten
+	}
+	k, err := w.ReadAt(p, off)
+	n.gate.unshare()
+	if !errors.Is(err, s3io.ErrNotHeld) {
+		return k, err
+	}
+	err = n.f.apart(ctx, "publish "+n.f.path(n), func(ctx context.Context) error {
+		if err := n.begin(ctx); err != nil {
+			return err
+		}
+		defer n.end()
+		n.mu.Lock()
+		unsaved, err := n.unsaved, n.err
+		n.mu.Unlock()
+		if err != nil || !unsaved {
+			return err
+		}
+		return n.commitTo(ctx)
+	})
+	if err != nil {
+		return 0, err
+	}
+	return 0, errNotWritten
+}
+
+// tap is a descriptor's reader of the pinned object: it sees one sequence of
+// reads, so that reading ahead can follow it.
+type tap struct {
+	mu sync.RWMutex // held over reads; locked to replace the reader
+	o  s3io.Object
+	r  *s3io.Reader
+}
+
+func (t *tap) readAt(ctx context.Context, b *s3io.Bucket, o s3io.Object, p []byte, off int64) (int, error) {
+	for {
+		t.mu.RLock()
+		if t.r != nil && t.o.ETag == o.ETag && t.o.Key == o.Key && t.o.VersionID == o.VersionID {
+			k, err := t.r.ReadAt(ctx, p, off)
+			t.mu.RUnlock()
+			return k, err
+		}
+		t.mu.RUnlock()
+		t.mu.Lock()
+		if t.r != nil {
+			t.r.Close()
+		}
+		t.o, t.r = o, b.NewReader(o)
+		t.mu.Unlock()
+	}
+}
+
+func (t *tap) close() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.r != nil {
+		t.r.Close()
+		t.r = nil
+	}
+}

@@ -1,0 +1,331 @@
+package fs
+
+import (
+	"context"
+	"strings"
+	"syscall"
+	"time"
+
+	fusefs "github.com/hanwen/go-fuse/v2/fs"
+	"github.com/hanwen/go-fuse/v2/fuse"
+	"github.com/kmsfs/kmsfs/s3io"
+	"golang.org/x/sync/errgroup"
+)
+
+// kind is what a name turns out to be.
+type kind uint8
+
+const (
+	nothing kind = iota
+	isFile
+	isDir
+)
+
+// found is what S3 has under a name.
+type found struct {
+	kind kind
+	obj  s3io.Object // the file's object, or the directory's marker if it has one
+}
+
+// Lookup finds name in d.
+func (d *dir) Lookup(ctx context.Context, name string, out *fuse.EntryOut) (*fusefs.Inode, syscall.Errno) {
+	wait, stop := patient(ctx)
+	defer stop()
+	n, err := d.find(wait, name)
+	if err != nil {
+		return nil, d.f.answer("lookup", d.pathIn(name), err)
+	}
+	d.f.entry(n, out)
+	return n.EmbeddedInode(), 0
+}
+
+// check refuses names that cannot be, and hides what is ours.
+func (d *dir) check(name string) (component string, hidden bool, err error) {
+	if len(name) > nameMax {
+		return "", false, &fault{syscall.ENAMETOOLONG, "the name is longer than 255 bytes"}
+	}
+	component, hidden, ok := componentOf(name)
+	if !ok || d.reserves(component) {
+		return "", false, gone(name)
+	}
+	return component, hidden, nil
+}
+
+// reserves reports whether component is the directory that kmsfs keeps for
+// itself under the mount's prefix.
+func (d *dir) reserves(component string) bool { return d == d.f.root && component == reservedName }
+
+// find returns the node called name in d. What is known and young enough, or
+// is being written here, is answered from memory.
+func (d *dir) find(ctx context.Context, name string) (node, error) {
+	component, hidden, err := d.check(name)
+	if err != nil {
+		return nil, err
+	}
+	n := d.live(name)
+	switch n := n.(type) {
+	case *file:
+		if n.known() {
+			return d.f.kept(n), nil
+		}
+	case *dir:
+		if n.known() {
+			return d.f.kept(n), nil
+		}
+	}
+	may := bothKinds
+	if n == nil {
+		if may = d.possible(ctx, component); may == (kinds{}) {
+			return nil, gone(name)
+		}
+	}
+	before := d.f.clock.Load()
+	got, err := d.resolve(ctx, component, hidden, may)
+	if err != nil {
+		return nil, err
+	}
+	return d.settle(ctx, name, got, before)
+}
+
+// kept returns n, which the kernel is about to hear of again.
+func (f *FS) kept(n node) node {
+	f.tree.Lock()
+	defer f.tree.Unlock()
+	f.keepLocked(n)
+	return n
+}
+
+// resolve asks S3 what is under a component: the object itself and, side by
+// side, the first key below it. Of both, the directory wins and the object is
+// shown under its hidden name.
+func (d *dir) resolve(ctx context.Context, component string, hidden bool, may kinds) (found, error) {
+	key := d.prefix() + component
+	var object, marker s3io.Object
+	var below bool
+	g, gctx := errgroup.WithContext(ctx)
+	if may.file && component != "" {
+		g.Go(func() (err error) {
+			object, err = absentOK(d.f.b.Head(gctx, key))
+			return err
+		})
+	}
+	if may.dir {
+		g.Go(func() (err error) {
+			marker, below, err = d.f.probeDir(gctx, key+"/")
+			return err
+		})
+	}
+	if err := g.Wait(); err != nil {
+		return found{}, err
+	}
+	switch {
+	case below && !hidden:
+		return found{isDir, marker}, nil
+	case object.ETag != "" && below == hidden:
+		d.f.heads.put(object)
+		return found{isFile, object}, nil
+	}
+	return found{}, nil
+}
+
+// probeDir asks whether there is anything under prefix, and what its marker is.
+func (f *FS) probeDir(ctx context.Context, prefix string) (marker s3io.Object, exists bool, err error) {
+	page, err := f.b.List(ctx, s3io.ListQuery{Prefix: prefix, Max: 1})
+	if err != nil || len(page.Objects) == 0 {
+		return s3io.Object{}, false, err
+	}
+	first := page.Objects[0]
+	if first.Key != prefix {
+		return s3io.Object{}, true, nil
+	}
+	if f.o.PosixAttrs {
+		first, err = f.head(ctx, first)
+	}
+	return first, err == nil, err
+}
+
+// head completes an object that a listing named, from memory if it is known.
+func (f *FS) head(ctx context.Context, listed s3io.Object) (s3io.Object, error) {
+	if o, ok := f.heads.get(listed); ok {
+		return o, nil
+	}
+	o, err := f.b.Head(ctx, listed.Key)
+	if err == nil {
+		f.heads.put(o)
+	}
+	return o, err
+}
+
+// absentOK turns "no such key" into an empty object.
+func absentOK(o s3io.Object, err error) (s3io.Object, error) {
+	if isKind(err, s3io.NotExist) {
+		return s3io.Object{}, nil
+	}
+	return o, err
+}
+
+// settle makes the tree agree with what S3 has under name: the live node is
+// kept if it shows that content, or is being changed here, else a new node
+// takes its place and descriptors on the old one go on as they can. before is
+// FS.clock from before S3 was asked.
+func (d *dir) settle(ctx context.Context, name string, got found, before uint64) (node, error) {
+	d.f.tree.Lock()
+	defer d.f.tree.Unlock()
+	old := d.liveLocked(name)
+	switch old := old.(type) {
+	case *file:
+		if old.accept(got, before) {
+			d.f.keepLocked(old)
+			return old, nil
+		}
+	case *dir:
+		if got.kind == isDir || old.staysLocked() {
+			if got.kind == isDir {
+				old.accept(got.obj)
+			}
+			d.f.keepLocked(old)
+			return old, nil
+		}
+	}
+	switch got.kind {
+	case isFile:
+		n := d.f.newFile(got.obj)
+		d.adoptLocked(ctx, name, n, syscall.S_IFREG)
+		return n, nil
+	case isDir:
+		n := d.f.newDir(got.obj)
+		d.adoptLocked(ctx, name, n, syscall.S_IFDIR)
+		return n, nil
+	}
+	if old != nil {
+		d.f.buryLocked(old)
+	}
+	d.mu.Lock()
+	d.missed = time.Now()
+	d.mu.Unlock()
+	return nil, gone(name)
+}
+
+// staysLocked reports whether a directory exists here though S3 has nothing of it:
+// its last entry was removed here, its attributes are about to be written, or
+// files are being created in it.
+func (d *dir) staysLocked() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.sticky || d.changed > 0 {
+		return true
+	}
+	for _, n := range d.kids {
+		if n.unwritten() {
+			return true
+		}
+	}
+	return false
+}
+
+// kinds are the kinds that a name may turn out to be.
+type kinds struct{ file, dir bool }
+
+var bothKinds = kinds{true, true}
+
+// window is a part of a directory's listing: what is not in it does not exist.
+type window struct {
+	at       time.Time
+	from, to string          // components; to "" is the end
+	names    map[string]bool // objects as they are, prefixes with their slash
+	changes  int             // grows when an entry is made here, so that older listings are not believed
+}
+
+// possible says what component can be, as far as listings that are young
+// enough tell. Programs that look for many absent names in a directory, such
+// as those that create files, are served by one listing instead of two
+// requests for each name.
+func (d *dir) possible(ctx context.Context, component string) kinds {
+	if k, ok := d.inWindow(component); ok {
+		return k
+	}
+	d.mu.Lock()
+	again := time.Since(d.missed) < 4*d.f.o.AttrTTL
+	d.mu.Unlock()
+	if !again || d.loadWindow(ctx, component) != nil {
+		return bothKinds
+	}
+	if k, ok := d.inWindow(component); ok {
+		return k
+	}
+	return bothKinds
+}
+
+func (d *dir) inWindow(component string) (kinds, bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	w := &d.seen
+	below := component + "/"
+	if !d.f.fresh(w.at) || component < w.from || w.to != "" && below >= w.to {
+		return kinds{}, false
+	}
+	return kinds{w.names[component], w.names[below]}, true
+}
+
+// loadWindow lists d from a little before component on.
+func (d *dir) loadWindow(ctx context.Context, component string) error {
+	from := component[:max(0, len(component)-1)]
+	from = strings.ToValidUTF8(from, "")
+	stamp := d.windowStamp()
+	prefix := d.prefix()
+	q := s3io.ListQuery{Prefix: prefix, Delimiter: true, Max: pageSize}
+	if from != "" {
+		q.After = prefix + from
+	}
+	page, err := d.f.b.List(ctx, q)
+	if err == nil {
+		d.look(stamp, prefix, from, page)
+	}
+	return err
+}
+
+// stamp identifies a moment before a listing was asked for.
+type stamp struct {
+	at      time.Time
+	changes int
+}
+
+func (d *dir) windowStamp() stamp {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return stamp{time.Now(), d.seen.changes}
+}
+
+// look remembers a page of d's listing that begins at from.
+func (d *dir) look(s stamp, prefix, from string, page s3io.ListPage) {
+	w := window{at: s.at, from: from, names: make(map[string]bool, len(page.Objects)+len(page.Prefixes))}
+	last := ""
+	for _, o := range page.Objects {
+		last = max(last, o.Key)
+		w.names[strings.TrimPrefix(o.Key, prefix)] = true
+	}
+	for _, p := range page.Prefixes {
+		last = max(last, p)
+		w.names[strings.TrimPrefix(p, prefix)] = true
+	}
+	if page.Token != "" {
+		w.to = strings.TrimPrefix(last, prefix)
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.seen.changes == s.changes {
+		w.changes = s.changes
+		d.seen = w
+	}
+}
+
+// made notes an entry that was made here.
+func (d *dir) made(component string) {
+	d.touch()
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.seen.changes++
+	if d.seen.names != nil {
+		d.seen.names[component] = true
+	}
+}

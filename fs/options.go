@@ -1,0 +1,58 @@
+package fs
+
+import (
+	"log/slog"
+	"time"
+)
+
+// Options say how the tree is presented. The zero value is a safe default.
+type Options struct {
+	FSName string // shown by mount(8) and df(1), such as s3://bucket/prefix
+
+	AllowOther   bool // other users may enter; permission bits are enforced by the kernel in any case
+	ReadOnly     bool
+	CachedWrites bool // leave direct I/O off on write-only opens: slower, for comparison
+
+	// What objects without POSIX metadata are shown with.
+	UID, GID uint32
+	FileMode uint32 // 0 is 0644
+	DirMode  uint32 // 0 is 0755
+	Umask    uint32 // taken off both
+
+	// PosixAttrs keeps mode, owner and times in user metadata, with the names
+	// that s3fs uses, and reads them at the price of a HEAD per new object.
+	PosixAttrs bool
+
+	// AttrTTL is how long names and attributes may be answered from memory,
+	// here and in the kernel; 0 asks S3 every time.
+	AttrTTL time.Duration
+
+	Log *slog.Logger // nil discards
+}
+
+func (o Options) withDefaults() Options {
+	if o.FileMode == 0 {
+		o.FileMode = 0644
+	}
+	if o.DirMode == 0 {
+		o.DirMode = 0755
+	}
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	return o
+}
+
+// Fixed limits.
+const (
+	attrDelay       = 5 * time.Second // attribute changes after close are written this much later
+	renameLimit     = 10_000          // objects below a directory that rename copies; more is EXDEV
+	parallel        = 16              // requests of one directory operation side by side
+	headsAhead      = 32              // HEADs of one listing side by side
+	pageSize        = 1000            // entries of one listing request; S3's maximum
+	heldFile        = 256 << 10       // bytes of an unlinked open file that memory keeps
+	heldTotal       = 8 << 20         // the same for all of them
+	knownObjects    = 20_000          // heads remembered by (key, ETag, time)
+	maxFailures     = 1000            // lines of Failures
+	utimesCopyLimit = 5 << 30         // bytes above which times alone cause no copy before unmount
+)

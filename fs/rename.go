@@ -1,0 +1,165 @@
+package fs
+
+import (
+	"context"
+	"fmt"
+	"syscall"
+
+	fusefs "github.com/hanwen/go-fuse/v2/fs"
+	"github.com/kmsfs/kmsfs/s3io"
+)
+
+// renameNoReplace is RENAME_NOREPLACE of Linux; no other flag is known here.
+const renameNoReplace = 1
+
+// Rename moves by copying, then deleting what was copied. RENAME_EXCHANGE is
+// refused: copies are not atomic, and its callers want that.
+func (d *dir) Rename(ctx context.Context, name string, to fusefs.InodeEmbedder, newName string, flags uint32) syscall.Errno {
+	path := d.pathIn(name)
+	target := to.(*dir)
+	err := d.f.apart(ctx, fmt.Sprintf("rename %s to %s", path, target.pathIn(newName)), func(ctx context.Context) error {
+		if flags&^renameNoReplace != 0 {
+			return &fault{syscall.EINVAL, "only RENAME_NOREPLACE is supported"}
+		}
+		return d.rename(ctx, name, target, newName, flags != 0)
+	})
+	return d.f.answerCommit("rename", path, renamed(err))
+}
+
+// renamed tells errors that close(2) would report as ESTALE from those that
+// rename(2) has names for.
+func renamed(err error) error {
+	if isKind(err, s3io.Exists) {
+		return &fault{syscall.EEXIST, err.Error()}
+	}
+	return err
+}
+
+func (d *dir) rename(ctx context.Context, name string, to *dir, newName string, noReplace bool) error {
+	if _, err := to.checkNew(newName); err != nil {
+		return err
+	}
+	moved, err := d.find(ctx, name)
+	if err != nil {
+		return err
+	}
+	victim, err := to.find(ctx, newName)
+	if err != nil && errnoOf(err, false) != syscall.ENOENT {
+		return err
+	}
+	if victim != nil && noReplace {
+		return &fault{syscall.EEXIST, newName + " exists"}
+	}
+	switch n := moved.(type) {
+	case *file:
+		over, ok := victim.(*file)
+		if victim != nil && !ok {
+			return &fault{syscall.EISDIR, newName + " is a directory"}
+		}
+		err = n.relocate(ctx, to, newName, over, noReplace)
+	case *dir:
+		over, ok := victim.(*dir)
+		if victim != nil && !ok {
+			return &fault{syscall.ENOTDIR, newName + " is not a directory"}
+		}
+		err = n.relocate(ctx, to, newName, over)
+	}
+	if err == nil {
+		d.lost()
+	}
+	return err
+}
+
+// relocate moves one file. What it has not committed is committed first; pending
+// attributes become part of the copy.
+func (n *file) relocate(ctx context.Context, to *dir, name string, over *file, noReplace bool) error {
+	if err := n.begin(ctx); err != nil {
+		return err
+	}
+	defer n.end()
+	if err := n.commit(ctx); err != nil {
+		return err
+	}
+	component, _, _ := componentOf(name)
+	move := func(target s3io.Object) error {
+		return n.moveTo(ctx, to, name, to.prefix()+component, target, noReplace)
+	}
+	if over == nil {
+		return move(s3io.Object{})
+	}
+	// begin would share moves again, behind a directory rename that waits.
+	if err := over.gate.lock(ctx); err != nil {
+		return err
+	}
+	defer over.gate.unlock()
+	return over.leave(ctx, move)
+}
+
+// moveTo copies the file over target, which is empty where nothing was known
+// to be, and deletes the source only then.
+func (n *file) moveTo(ctx context.Context, to *dir, name, key string, target s3io.Object, noReplace bool) error {
+	cond := s3io.Condition{IfAbsent: true}
+	if target.ETag != "" {
+		cond = s3io.Condition{IfMatch: target.ETag}
+	}
+	old, err := n.copyTo(ctx, key, cond)
+	if isKind(err, s3io.Exists) && !noReplace {
+		return &fault{syscall.ESTALE, "the target was made by somebody else meanwhile: " + err.Error()}
+	}
+	if err != nil {
+		return err
+	}
+	if err := n.f.b.Delete(ctx, old); err != nil {
+		return fmt.Errorf("copied, but the source stays: %w", err)
+	}
+	n.f.tree.Lock()
+	if there := to.liveLocked(name); there != nil && there != node(n) {
+		n.f.buryLocked(there)
+	}
+	n.f.moveLocked(n, to, name)
+	n.f.tree.Unlock()
+	to.made(n.component())
+	return nil
+}
+
+// relocate moves a directory: everything below is copied, and deleted when all
+// is there. Commits and other renames wait meanwhile, so that no name is used
+// under the old prefix.
+func (d *dir) relocate(ctx context.Context, to *dir, name string, over *dir) error {
+	if err := d.f.moves.lock(ctx); err != nil {
+		return err
+	}
+	defer d.f.moves.unlock()
+	if over != nil {
+		if err := over.removeEmpty(ctx); err != nil {
+			return err
+		}
+	}
+	files := d.files()
+	for _, n := range files {
+		if err := n.gate.lock(ctx); err != nil {
+			return err
+		}
+		defer n.gate.unlock()
+		if err := n.commit(ctx); err != nil {
+			return err
+		}
+		n.dropWriter()
+	}
+	component, _, _ := componentOf(name)
+	copies, err := d.f.moveAll(ctx, d, d.prefix(), to.prefix()+component+"/")
+	if err != nil {
+		return err
+	}
+	d.f.tree.Lock()
+	if there := to.liveLocked(name); there != nil {
+		d.f.buryLocked(there)
+	}
+	d.f.moveLocked(d, to, name)
+	d.f.tree.Unlock()
+	for _, n := range files {
+		n.moved(copies)
+	}
+	to.made(component + "/")
+	return nil
+}
