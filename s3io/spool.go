@@ -102,6 +102,13 @@ func (s *spool) alloc(ctx context.Context) (slot, error) {
 	}
 }
 
+// tryAlloc returns a free slot if there is one at once.
+func (s *spool) tryAlloc() (slot, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.takeLocked()
+}
+
 func (s *spool) takeLocked() (slot, bool) {
 	if n := len(s.free); n > 0 {
 		got := s.free[n-1]

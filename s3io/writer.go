@@ -1,0 +1,168 @@
+package s3io
+
+import (
+	"context"
+	"errors"
+	"maps"
+	"sync"
+)
+
+// Bounds of what a Writer takes out of order.
+const (
+	window  = 16 << 20 // bytes that a write may lie ahead: requests of the kernel overtake each other
+	maxHole = 1 << 30  // bytes of the largest gap that is filled with zeros
+	maxGaps = 256      // gaps that may be open at once
+)
+
+// maxPut is the largest file that goes out in one PutObject. A larger one is
+// sent again in smaller pieces when a connection breaks.
+const maxPut = 64 << 20
+
+// errAborted is what a Writer reports after Abort.
+var errAborted = errors.New("the writer was aborted")
+
+// A Writer replaces one object, or appends to it, by a file that is written
+// from its start to its end. Nothing is visible before Commit, and then all at
+// once. After it the Writer goes on as an append to what it committed. It is
+// safe for concurrent use; end it with Abort, also after the last Commit.
+//
+// The first part is kept until the commit, so that a header can be patched at
+// the end. Parts in between are sent as soon as they are full and are of no
+// access any more; the part that is being filled can be read and rewritten.
+//
+// Lock order: op, mu, state.
+type Writer struct {
+	b   *Bucket
+	key string
+
+	op chan struct{} // taken by whoever changes anything, also over I/O
+
+	// Changed only by the holder of op.
+	cond  Condition // of the next commit
+	base  *Object   // that baseLen bytes are taken from
+	next  int32     // part number of bufs[0]
+	start int64     // offset of bufs[0] in the file
+
+	// mu guards what readers see; it is held over no I/O but reads of the spool.
+	mu      sync.RWMutex
+	baseLen int64    // bytes from 0 that are in base alone
+	head    *pages   // the first part, full and not sent yet; nil before that and over a base
+	bufs    []*pages // what is being filled: one part, more when writes are out of order
+
+	state   sync.Mutex // guards the fields below, never held over I/O
+	size    int64
+	err     error
+	written bool     // content differs from latest
+	attrs   Attrs    // latest known
+	stored  Attrs    // those of latest
+	latest  Object   // as committed; the base before the first commit
+	up      *session // nil until a part is full
+	sending bool     // a commit is under way
+}
+
+// NewWriter returns a writer for key. Without a base it makes a new file whose
+// first commit is subject to c. With a base it appends to that object; c, if
+// zero, becomes the condition that key still holds the base. Every later
+// commit is conditional on the Writer's own last one. It sends nothing.
+//
+// A Writer without a base is Dirty from the start: committed as it is, it
+// makes an empty object.
+func (b *Bucket) NewWriter(key string, base *Object, c Condition) *Writer {
+	w := &Writer{b: b, key: key, op: make(chan struct{}, 1), cond: c, written: base == nil}
+	if base != nil {
+		o := *base
+		w.latest = o
+		w.stored = Attrs{Meta: o.Meta, Headers: o.Headers}
+		w.setAttrsLocked(Attrs{Meta: o.Meta})
+		if c == (Condition{}) {
+			w.cond.IfMatch = o.ETag
+		}
+		w.size = o.Size
+		w.begin(&o, o.Size)
+	} else {
+		w.begin(nil, 0)
+	}
+	if ro, reason := b.ReadOnly(); ro {
+		w.err = &Error{Kind: ReadOnlyBucket, Op: "write", Key: key, Err: errors.New(reason)}
+	}
+	return w
+}
+
+// begin lets the file start with the first n bytes of base and nothing else.
+// Below the smallest part they are read and sent again when there is more.
+func (w *Writer) begin(base *Object, n int64) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.base, w.baseLen, w.start, w.next = base, n, 0, 1
+	if n >= minPart {
+		w.start, w.next = n, w.b.writes.parts.split(n)+1
+	}
+}
+
+// lock takes op. ctx only ends the wait.
+func (w *Writer) lock(ctx context.Context) error {
+	select {
+	case w.op <- struct{}{}:
+		return nil
+	default:
+	}
+	select {
+	case w.op <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return w.interrupted(ctx.Err())
+	}
+}
+
+func (w *Writer) unlock() { <-w.op }
+
+func (w *Writer) interrupted(err error) error {
+	return &Error{Kind: Interrupted, Op: "wait for the write", Key: w.key, Err: err}
+}
+
+// Size returns the size of the file as written so far. It never waits for I/O.
+func (w *Writer) Size() int64 {
+	w.state.Lock()
+	defer w.state.Unlock()
+	return w.size
+}
+
+// Dirty says whether content or attributes differ from the last commit.
+func (w *Writer) Dirty() bool {
+	w.state.Lock()
+	defer w.state.Unlock()
+	return w.dirtyLocked()
+}
+
+func (w *Writer) dirtyLocked() bool { return w.written || !sameAttrs(w.attrs, w.stored) }
+
+// Err returns the error that ended the Writer, if any: once a part or a commit
+// came to nothing, every later call reports that.
+func (w *Writer) Err() error {
+	w.state.Lock()
+	defer w.state.Unlock()
+	return w.err
+}
+
+// SetAttrs tells the attributes as they are known now, so that they can go
+// with the first request of a large file; Commit settles them.
+func (w *Writer) SetAttrs(a Attrs) {
+	w.state.Lock()
+	defer w.state.Unlock()
+	w.setAttrsLocked(a)
+}
+
+func (w *Writer) setAttrsLocked(a Attrs) {
+	a.Meta = maps.Clone(a.Meta)
+	if a.Base == nil && w.latest.ETag != "" {
+		latest := w.latest
+		a.Base = &latest
+	}
+	w.attrs = a
+}
+
+// sameAttrs says whether an object that was stored with the attributes b has
+// the attributes a already.
+func sameAttrs(a, b Attrs) bool {
+	return maps.Equal(a.Meta, b.Meta) && (a.Headers == b.Headers || a.Headers == Headers{})
+}

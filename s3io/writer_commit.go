@@ -1,0 +1,223 @@
+package s3io
+
+import (
+	"context"
+
+	"fmt"
+
+	"github.com/dustin/go-humanize"
+)
+
+// result is what a commit came to.
+type result struct {
+	object Object
+	err    error
+}
+
+// Commit makes the file, with the attributes a, the content of the key: others
+// see the old object or the new one, never a mix. It returns the object as it
+// is now; without changes since the last commit it sends nothing. It goes on
+// when ctx ends, which only ends the wait, with Kind Interrupted.
+//
+// When somebody else was faster the error is Kind Stale, or Exists. Every
+// error of the commit itself sticks, and leaves no upload behind.
+//
+// The attributes of a large file go with its first request. Where a differs
+// from what was known then, they are replaced by an in-place copy; above 5 GiB
+// that would take too long, and the returned Object shows the attributes that
+// were really stored: the difference remains for the caller to save.
+func (w *Writer) Commit(ctx context.Context, a Attrs) (Object, error) {
+	if err := w.lock(ctx); err != nil {
+		return Object{}, err
+	}
+	w.state.Lock()
+	err := w.err
+	if err == nil {
+		w.setAttrsLocked(a)
+	}
+	a, dirty, latest := w.attrs, w.dirtyLocked(), w.latest
+	w.sending = err == nil && dirty
+	w.state.Unlock()
+	if err != nil || !dirty {
+		w.unlock()
+		return latest, err
+	}
+
+	done := make(chan result, 1)
+	w.b.writes.background(w, func() {
+		defer w.unlock()
+		o, err := w.commit(a)
+		done <- result{o, err}
+	})
+	select {
+	case r := <-done:
+		return r.object, r.err
+	case <-ctx.Done():
+		return Object{}, w.interrupted(ctx.Err())
+	}
+}
+
+// commit holds op.
+func (w *Writer) commit(a Attrs) (Object, error) {
+	w.state.Lock()
+	o, sent, written := w.latest, w.stored, w.written
+	w.state.Unlock()
+	var err error
+	if written {
+		o, sent, err = w.publish(a)
+	}
+	if err == nil && !sameAttrs(a, sent) && o.Size <= maxPart {
+		o, err = w.b.Copy(w.b.ctx, o, w.key, a, Condition{IfMatch: o.ETag})
+		sent = a
+	}
+	if err != nil {
+		w.fail(w.refused(w.b.ctx, err))
+		w.discard()
+		w.state.Lock()
+		defer w.state.Unlock()
+		w.sending = false
+		return Object{}, w.err // the first one, if a part was faster
+	}
+	w.proceed(o)
+	w.state.Lock()
+	defer w.state.Unlock()
+	if sent.Headers == (Headers{}) {
+		sent.Headers = w.stored.Headers // carried over
+	}
+	w.latest, w.stored, w.written, w.sending = o, sent, false, false
+	return o, nil
+}
+
+// publish stores the content, small files in one PutObject, others by
+// completing their upload, and returns the attributes that went with it.
+func (w *Writer) publish(a Attrs) (Object, Attrs, error) {
+	size := w.Size()
+	if err := w.load(w.b.ctx); err != nil {
+		return Object{}, a, err
+	}
+	if err := w.fill(size); err != nil {
+		return Object{}, a, err
+	}
+	w.state.Lock()
+	up, err := w.up, w.err
+	w.state.Unlock()
+	if err != nil {
+		return Object{}, a, err
+	}
+	if up != nil || w.baseLen > 0 || size > maxPut {
+		up = w.session()
+		o, err := w.complete(up, size)
+		return o, up.attrs, err
+	}
+	content, n := newBody(w.held()...)
+	if n != size {
+		return Object{}, a, fmt.Errorf("%d bytes are held of a file of %d", n, size)
+	}
+	o, err := w.b.Put(w.b.ctx, w.key, content, size, a, w.cond)
+	return o, a, err
+}
+
+// held returns what the Writer holds in the order of the file.
+func (w *Writer) held() []*pages {
+	if w.head == nil {
+		return w.bufs
+	}
+	return append([]*pages{w.head}, w.bufs...)
+}
+
+// complete sends the parts that were held back and completes the upload.
+func (w *Writer) complete(up *session, size int64) (Object, error) {
+	if w.head != nil {
+		up.send(1, w.head, false)
+	}
+	for _, last := range w.bufs { // one at most: fill has closed the gaps
+		if last.have.prefix() > 0 {
+			up.send(w.next, last, false)
+		}
+	}
+	parts, n, err := up.wait()
+	if err == nil && n != size {
+		err = fmt.Errorf("%d bytes were sent of a file of %d", n, size)
+	}
+	if err == nil {
+		err = w.Err() // aborted meanwhile
+	}
+	if err != nil {
+		return Object{}, err
+	}
+	o, err := w.b.completeUpload(w.b.ctx, up.up, parts, size, w.cond)
+	if err != nil {
+		return Object{}, err
+	}
+	up.cancel()
+	w.state.Lock()
+	defer w.state.Unlock()
+	w.up = nil
+	return o, nil
+}
+
+// proceed goes on as an append to o. A small file stays in memory while
+// there is plenty: it would have to be read again.
+func (w *Writer) proceed(o Object) {
+	w.cond = Condition{IfMatch: o.ETag}
+	if used, _ := w.b.writes.mem.inUse(); o.Size < minPart && w.baseLen == 0 && w.start == 0 && used <= w.b.writes.mem.total/2 {
+		w.base = &o
+		return
+	}
+	w.forget()
+	w.begin(&o, o.Size)
+}
+
+// fail makes err the answer to every later call and, unless a commit will do
+// that, drops what is held.
+func (w *Writer) fail(err error) {
+	w.state.Lock()
+	first := w.err == nil
+	if first {
+		w.err = err
+	}
+	up := w.up
+	w.state.Unlock()
+	if !first {
+		return
+	}
+	if up != nil {
+		up.stop(err)
+	}
+	w.b.writes.background(w, func() {
+		w.op <- struct{}{}
+		defer w.unlock()
+		w.discard()
+	})
+}
+
+// discard drops what is held and aborts the upload, and waits for that.
+func (w *Writer) discard() {
+	w.state.Lock()
+	up := w.up
+	w.up = nil
+	w.state.Unlock()
+	if up != nil {
+		w.report(up.abort())
+	}
+	w.forget()
+}
+
+// Abort ends the Writer, drops what was not committed and aborts the upload in
+// the background; Bucket.Close waits for that. A commit whose last request is
+// out already is not undone.
+func (w *Writer) Abort() { w.fail(errAborted) }
+
+// busy describes what goes on, for Bucket.Busy.
+func (w *Writer) busy() string {
+	w.state.Lock()
+	defer w.state.Unlock()
+	what := "cleaning up"
+	switch {
+	case w.up != nil && w.err == nil:
+		what = w.up.progress()
+	case w.sending:
+		what = humanize.IBytes(uint64(w.size)) + " left"
+	}
+	return w.key + ": " + what
+}

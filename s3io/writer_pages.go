@@ -1,0 +1,312 @@
+package s3io
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"sync"
+)
+
+// pages holds the bytes of one part until they are uploaded, each page in
+// memory or, sealed, in the spool. Its pages are the spool's frames.
+//
+// One goroutine at a time changes it, and holds mu only while bytes or table
+// change; others may read under mu meanwhile. Once it is handed to an upload
+// nothing changes any more.
+type pages struct {
+	mem      *budget
+	spool    *spool
+	size     int64       // most bytes that it takes
+	viaSpool bool        // pages leave memory as soon as they are full
+	spare    func() bool // called when memory is scarce; says whether it freed some
+
+	mu     *sync.RWMutex // guards the fields below; the writer's
+	table  []page
+	chunks []*chunk // all memory that table points into
+	have   spans    // bytes that were written
+	left   bool     // leave was called
+}
+
+// page is where frameSize bytes are; the zero page is nowhere.
+type page struct {
+	mem  []byte
+	slot slot
+}
+
+func (p page) isNone() bool { return p.mem == nil && p.slot == 0 }
+
+// pagesPerLarge is how many pages a large chunk holds. The first of them are
+// in small chunks, so that a small file takes little memory.
+const pagesPerLarge = largeChunk / frameSize
+
+// writeAt copies b to off; [off, off+len(b)) lies within size. It returns how
+// many bytes it took, and why not all: ctx's error, errSpoolFull where memory
+// and spool are used up, or an error of the spool.
+func (p *pages) writeAt(ctx context.Context, b []byte, off int64) (int, error) {
+	var done int
+	for done < len(b) {
+		i, in := int(off/frameSize), int(off%frameSize)
+		n := min(len(b)-done, frameSize-in)
+		if err := p.writePage(ctx, i, in, b[done:done+n]); err != nil {
+			return done, err
+		}
+		done += n
+		off += int64(n)
+	}
+	return done, nil
+}
+
+// writePage copies b into page i at in: to where the page is, else to memory,
+// else, where memory is scarce or of no use, to the spool.
+func (p *pages) writePage(ctx context.Context, i, in int, b []byte) error {
+	at := p.at(i)
+	if at.isNone() && !(p.viaSpool && len(b) == frameSize) {
+		switch err := p.remember(ctx, i); {
+		case err == nil:
+			at = p.at(i)
+		case !errors.Is(err, errScarce):
+			return err
+		}
+	}
+	var moved slot // in the spool, where a change is a new frame
+	if at.mem == nil {
+		var err error
+		if moved, err = p.reseal(ctx, at.slot, in, b); err != nil {
+			return err
+		}
+	}
+	from := int64(i) * frameSize
+	p.mu.Lock()
+	if at.mem == nil {
+		p.growLocked(i + 1)
+		p.table[i] = page{slot: moved}
+	} else {
+		copy(at.mem[in:], b)
+	}
+	p.have = p.have.add(from+int64(in), from+int64(in+len(b)))
+	p.mu.Unlock()
+	switch {
+	case at.slot != 0:
+		p.spool.release([]slot{at.slot}, false)
+	case p.viaSpool && at.mem != nil && p.have.covers(from, min(from+frameSize, p.size)):
+		p.seal(i)
+	}
+	return nil
+}
+
+// at returns page i.
+func (p *pages) at(i int) page {
+	if i < len(p.table) {
+		return p.table[i]
+	}
+	return page{}
+}
+
+// reseal returns a new slot that holds the frame of old, or nothing if old is
+// 0, with b at in. The old one stays as it is: readers never see half a frame,
+// and a full disk costs nothing that was accepted before.
+func (p *pages) reseal(ctx context.Context, old slot, in int, b []byte) (slot, error) {
+	if in > 0 || old != 0 && len(b) < frameSize {
+		frame := make([]byte, 0, frameSize)
+		if old != 0 {
+			var err error
+			if frame, err = p.spool.read(frame, old); err != nil {
+				return 0, err
+			}
+		}
+		frame = frame[:max(len(frame), in+len(b))]
+		copy(frame[in:], b)
+		b = frame
+	}
+	s, err := p.spool.alloc(ctx)
+	if err != nil {
+		return 0, err
+	}
+	if err := p.spool.write(s, b); err != nil {
+		p.spool.release([]slot{s}, false)
+		return 0, err
+	}
+	return s, nil
+}
+
+// seal moves page i, which is full and in a chunk of its own, to the spool.
+// Where the spool is full or fails the page simply stays in memory.
+func (p *pages) seal(i int) {
+	mem := p.table[i].mem
+	s, ok := p.spool.tryAlloc()
+	if !ok {
+		return
+	}
+	if p.spool.write(s, mem) != nil {
+		p.spool.release([]slot{s}, false)
+		return
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.table[i] = page{slot: s}
+	k := slices.IndexFunc(p.chunks, func(c *chunk) bool { return &c.bytes()[0] == &mem[0] })
+	p.chunks[k].release()
+	p.chunks = slices.Delete(p.chunks, k, k+1)
+}
+
+// remember gives page i a place in memory, or returns errScarce.
+func (p *pages) remember(ctx context.Context, i int) error {
+	want := small
+	if i >= pagesPerLarge && !p.viaSpool {
+		want = large
+	}
+	c, err := p.memory(ctx, want)
+	if err == nil {
+		p.install(i, c)
+	}
+	return err
+}
+
+// memory returns a chunk of class want, or a smaller one where that is scarce.
+func (p *pages) memory(ctx context.Context, want class) (*chunk, error) {
+	c, err := p.mem.get(ctx, want)
+	if errors.Is(err, errScarce) && p.spare != nil && p.spare() {
+		c, err = p.mem.get(ctx, want)
+	}
+	if errors.Is(err, errScarce) && want != small {
+		c, err = p.mem.get(ctx, small)
+	}
+	return c, err
+}
+
+// install gives chunk c to page i and, if it is large, to the pages around it
+// that have no place yet.
+func (p *pages) install(i int, c *chunk) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.chunks = append(p.chunks, c)
+	if c.class == small {
+		p.growLocked(i + 1)
+		p.table[i] = page{mem: c.bytes()}
+		return
+	}
+	first := i - i%pagesPerLarge
+	p.growLocked(first + pagesPerLarge)
+	for k := range pagesPerLarge {
+		if at := &p.table[first+k]; at.isNone() {
+			at.mem = c.bytes()[k*frameSize : (k+1)*frameSize : (k+1)*frameSize]
+		}
+	}
+}
+
+func (p *pages) growLocked(n int) {
+	if n > len(p.table) {
+		p.table = append(p.table, make([]page, n-len(p.table))...)
+	}
+}
+
+// zero writes zeros to [from, to).
+func (p *pages) zero(ctx context.Context, from, to int64) error {
+	zeros := make([]byte, min(to-from, frameSize))
+	for from < to {
+		n := min(to-from, frameSize-from%frameSize) // whole pages where possible
+		if _, err := p.writeAt(ctx, zeros[:n], from); err != nil {
+			return err
+		}
+		from += n
+	}
+	return nil
+}
+
+// spill moves all pages to the spool and frees their memory. It does nothing
+// when the spool has no room, and says whether memory was freed.
+func (p *pages) spill() bool {
+	if len(p.chunks) == 0 || p.left {
+		return false
+	}
+	table := slices.Clone(p.table)
+	var moved []slot
+	for i := range table {
+		if table[i].mem == nil {
+			continue
+		}
+		s, ok := p.spool.tryAlloc()
+		if ok {
+			moved = append(moved, s)
+		}
+		if !ok || p.spool.write(s, table[i].mem) != nil {
+			p.spool.release(moved, false)
+			return false
+		}
+		table[i] = page{slot: s}
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.table = table
+	for _, c := range p.chunks {
+		c.release()
+	}
+	p.chunks = nil
+	return true
+}
+
+// cut forgets what lies at and above end.
+func (p *pages) cut(end int64) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.have = p.have.cut(end)
+}
+
+// readAt copies the bytes at off, all of which are below size; what was not
+// written reads as zeros. The caller holds mu.
+func (p *pages) readAtLocked(b []byte, off int64) error {
+	var scratch []byte
+	for len(b) > 0 {
+		i, in := int(off/frameSize), off%frameSize
+		n := min(int64(len(b)), frameSize-in)
+		clear(b[:n])
+		for _, x := range p.have {
+			from, to := max(x.from, off), min(x.to, off+n)
+			if from >= to {
+				continue
+			}
+			frame := p.table[i].mem
+			if frame == nil {
+				var err error
+				if scratch, err = p.spool.read(slices.Grow(scratch[:0], frameSize), p.table[i].slot); err != nil {
+					return err
+				}
+				frame = scratch
+			}
+			copy(b[from-off:to-off], frame[from-int64(i)*frameSize:])
+		}
+		b, off = b[n:], off+n
+	}
+	return nil
+}
+
+// leave promises that release follows without waiting for memory or spool.
+func (p *pages) leave() {
+	if p.left {
+		return
+	}
+	p.left = true
+	for _, c := range p.chunks {
+		c.leave()
+	}
+	p.spool.leave(len(p.slots()))
+}
+
+// release gives all memory and spool back. Nobody reads p any more.
+func (p *pages) release() {
+	p.spool.release(p.slots(), p.left)
+	for _, c := range p.chunks {
+		c.release()
+	}
+	p.table, p.chunks, p.have, p.left = nil, nil, nil, false
+}
+
+func (p *pages) slots() []slot {
+	var all []slot
+	for _, at := range p.table {
+		if at.slot != 0 {
+			all = append(all, at.slot)
+		}
+	}
+	return all
+}

@@ -1,0 +1,229 @@
+package s3io
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+)
+
+// WriteAt copies p to off. Writes are expected in order, up to 16 MiB apart;
+// the first part, and the one that is being filled, can be written again. A
+// gap that stays open reads as zeros. Changes to anything else are
+// ErrNotSequential; beyond what S3 can store they are TooLarge; without room
+// in memory and spool NoSpace. It returns how much it took. ctx only ends the
+// wait for room, with Kind Interrupted.
+func (w *Writer) WriteAt(ctx context.Context, p []byte, off int64) (int, error) {
+	if err := w.lock(ctx); err != nil {
+		return 0, err
+	}
+	defer w.unlock()
+	if err := w.ready(off, int64(len(p))); err != nil {
+		return 0, err
+	}
+	if err := w.load(ctx); err != nil {
+		return 0, w.refused(ctx, err)
+	}
+	var done int
+	for done < len(p) {
+		n, err := w.writeSome(ctx, p[done:], off+int64(done))
+		done += n
+		if n > 0 {
+			w.grow(off + int64(done))
+		}
+		if err != nil {
+			return done, w.refused(ctx, err)
+		}
+	}
+	return done, nil
+}
+
+// ready refuses what can never be stored, and everything after an error.
+func (w *Writer) ready(off, n int64) error {
+	if err := w.Err(); err != nil {
+		return err
+	}
+	if off < 0 {
+		return &Error{Kind: Other, Op: "write", Key: w.key, Err: fmt.Errorf("negative offset %d", off)}
+	}
+	if limit := w.b.writes.parts.limit(w.next-1, w.start); off > limit-n {
+		return &Error{Kind: TooLarge, Op: "write", Key: w.key,
+			Err: fmt.Errorf("%d bytes at %d: with S3's %d parts this file can have %d bytes", n, off, maxParts, limit)}
+	}
+	return nil
+}
+
+// grow notes that bytes up to end were written.
+func (w *Writer) grow(end int64) {
+	w.state.Lock()
+	defer w.state.Unlock()
+	w.size, w.written = max(w.size, end), true
+}
+
+// refused says what an error of pages or load means to a caller. Only those
+// that cost accepted bytes stick.
+func (w *Writer) refused(ctx context.Context, err error) error {
+	var known *Error
+	switch {
+	case errors.Is(err, ErrNotSequential):
+		return err
+	case errors.Is(err, errSpoolFull):
+		return &Error{Kind: NoSpace, Op: "buffer", Key: w.key, Err: err, Hint: "raise --spool-size, or free space in --spool-dir"}
+	case ctx.Err() != nil:
+		return w.interrupted(ctx.Err())
+	case errors.As(err, &known):
+		return err
+	}
+	err = &Error{Kind: Other, Op: "buffer", Key: w.key, Err: err}
+	w.fail(err)
+	return err
+}
+
+// writeSome writes the bytes of p that fall into one part.
+func (w *Writer) writeSome(ctx context.Context, p []byte, off int64) (int, error) {
+	if off < w.start {
+		if w.head == nil || off >= w.head.size {
+			return 0, ErrNotSequential
+		}
+		return w.head.writeAt(ctx, p[:min(int64(len(p)), w.head.size-off)], off)
+	}
+	if err := w.approach(off); err != nil {
+		return 0, err
+	}
+	buf, at := w.buffer(off)
+	n, err := buf.writeAt(ctx, p[:min(int64(len(p)), buf.size-at)], at)
+	w.turn()
+	return n, err
+}
+
+// approach closes the gap before a write at off where it is too wide to be a
+// matter of order: such a gap is a hole, which reads as zeros.
+func (w *Writer) approach(off int64) error {
+	end := w.end()
+	if off-end > maxHole {
+		return ErrNotSequential
+	}
+	if off-end > window {
+		err := w.fill(off)
+		if w.end() > w.Size() { // zeros that are sent are part of the file
+			w.grow(w.end())
+		}
+		return err
+	}
+	if gaps := len(w.bufs); gaps > 0 && len(w.bufs[gaps-1].have) > maxGaps {
+		return ErrNotSequential
+	}
+	return nil
+}
+
+// end returns up to where the file is written without a gap.
+func (w *Writer) end() int64 {
+	if len(w.bufs) == 0 {
+		return w.start
+	}
+	return w.start + w.bufs[0].have.prefix()
+}
+
+// fill writes zeros wherever nothing was written below to. It is not
+// interrupted: zeros above the size must not be left in a part that is sent.
+func (w *Writer) fill(to int64) error {
+	for off := w.end(); off < to; off = w.end() {
+		buf, at := w.buffer(off)
+		until := buf.have.firstFrom(at, min(buf.size, at+to-off))
+		if err := buf.zero(w.b.ctx, at, until); err != nil {
+			return err
+		}
+		w.turn()
+	}
+	return nil
+}
+
+// buffer returns the buffer for off, which is not below start, and off's place
+// in it.
+func (w *Writer) buffer(off int64) (*pages, int64) {
+	from := w.start
+	for i := 0; ; i++ {
+		if i == len(w.bufs) {
+			buf := w.newPages(w.next + int32(i))
+			w.mu.Lock()
+			w.bufs = append(w.bufs, buf)
+			w.mu.Unlock()
+		}
+		if off < from+w.bufs[i].size {
+			return w.bufs[i], off - from
+		}
+		from += w.bufs[i].size
+	}
+}
+
+func (w *Writer) newPages(n int32) *pages {
+	s := w.b.writes
+	size := s.parts.size(n)
+	return &pages{mem: s.mem, spool: s.spool, size: size, viaSpool: size > s.inCore, spare: w.spare, mu: &w.mu}
+}
+
+// spare makes memory when there is none to wait for: the first part, of which
+// little use is made before the commit, goes to the spool.
+func (w *Writer) spare() bool { return w.head != nil && w.head.spill() }
+
+// turn moves on where the part that is being filled is full: the first one is
+// kept, the others are sent.
+func (w *Writer) turn() {
+	for len(w.bufs) > 0 && w.bufs[0].have.prefix() == w.bufs[0].size {
+		full := w.bufs[0]
+		w.mu.Lock()
+		w.bufs = w.bufs[1:]
+		w.start += full.size
+		if w.next == 1 {
+			w.head = full
+		}
+		w.mu.Unlock()
+		if w.next > 1 {
+			w.session().send(w.next, full, true)
+		}
+		w.next++
+	}
+}
+
+// session returns the upload under way. It starts one where there is none,
+// with the attributes known by now, and the copy of the base.
+func (w *Writer) session() *session {
+	w.state.Lock()
+	defer w.state.Unlock()
+	if w.up == nil {
+		w.up = newSession(w, w.attrs)
+		if w.baseLen > 0 {
+			w.up.copy(*w.base, w.baseLen, w.next-1)
+		}
+	}
+	return w.up
+}
+
+// load reads a base that is too small to be copied as a part, if there is one.
+func (w *Writer) load(ctx context.Context) error {
+	n := w.baseLen
+	if n == 0 || n >= minPart {
+		return nil
+	}
+	r, err := w.b.Get(ctx, *w.base, 0, n)
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	chunk := make([]byte, min(n, frameSize))
+	for off := int64(0); off < n; {
+		k, err := io.ReadFull(r, chunk[:min(n-off, frameSize)])
+		if err != nil {
+			return classify(ctx, "read what is appended to", w.key, err)
+		}
+		buf, at := w.buffer(off)
+		if _, err := buf.writeAt(ctx, chunk[:k], at); err != nil {
+			return err
+		}
+		off += int64(k)
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.baseLen = 0
+	return nil
+}
