@@ -1,12 +1,14 @@
 package s3
 
 import (
+	"cmp"
 	"crypto/md5"
 	"encoding/hex"
 	"encoding/xml"
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -97,12 +99,12 @@ func (s *Server) completeMultipartUpload(w http.ResponseWriter, r *request) erro
 // complete returns the object that the listed parts make.
 func (u *upload) complete(r *request, listed []completedPart) (*version, error) {
 	v := &version{attributes: u.attributes, Key: u.Key, Seal: u.Seal, Multipart: true, Content: &content{}}
+	if !slices.IsSortedFunc(listed, func(a, b completedPart) int { return cmp.Or(a.PartNumber-b.PartNumber, -1) }) {
+		return nil, invalidPartOrder(u.ID)
+	}
 	digest := md5.New()
 	for i, want := range listed {
 		p, ok := u.Parts[want.PartNumber]
-		if i > 0 && want.PartNumber <= listed[i-1].PartNumber {
-			return nil, invalidPartOrder(u.ID)
-		}
 		if !ok || strings.Trim(want.ETag, `"`) != p.ETag {
 			return nil, invalidPart(want.PartNumber, want.ETag)
 		}
