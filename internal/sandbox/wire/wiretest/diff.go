@@ -15,9 +15,8 @@ import (
 // Diff returns how the structure of got differs from want; both are JSON or XML documents, or empty.
 //
 // Objects must have the same fields, arrays elements like want's at the same place or else its first, and values the
-// same type. Of strings,
-// those that look like enumerations or error codes must be equal; ARNs must have the same service and kind of
-// resource; identifiers and base64 must be such. Any other string stands for any string that is not empty.
+// same type. Of strings, those that look like enumerations or error codes must be equal; ARNs must have the same service
+// and kind of resource; identifiers and base64 must be such. Any other string stands for any string that is not empty.
 func Diff(want, got string) []string {
 	want, got = strings.TrimSpace(want), strings.TrimSpace(got)
 	if want == "" || got == "" {
