@@ -3,7 +3,6 @@ package s3_test
 import (
 	"bytes"
 	"context"
-	"crypto/x509"
 	"encoding/base64"
 	"errors"
 	"io"
@@ -13,6 +12,7 @@ import (
 	"net/http/httptest"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -45,7 +45,16 @@ type sandbox struct {
 	faults  *wire.Faults
 	denials *wire.Denials
 	options s3.Options
+	serving atomic.Pointer[s3.Server]
 }
+
+// swap has the endpoint served by another server.
+func (b *sandbox) swap(s *s3.Server) {
+	b.Server = s
+	b.serving.Store(s)
+}
+
+func (b *sandbox) ServeHTTP(w http.ResponseWriter, r *http.Request) { b.serving.Load().ServeHTTP(w, r) }
 
 // start serves both endpoints, S3 over TLS unless plain is set, and makes a key and the bucket demo.
 func start(t *testing.T, plain bool, edit func(*s3.Options)) *sandbox {
@@ -69,21 +78,16 @@ func start(t *testing.T, plain bool, edit func(*s3.Options)) *sandbox {
 	if edit != nil {
 		edit(&b.options)
 	}
-	b.Server, err = s3.New(b.options)
+	first, err := s3.New(b.options)
 	must(t, err)
+	b.swap(first)
 	t.Cleanup(func() { must(t, b.Close()) })
-	if b.Server.HasBucket("demo") {
-		t.Log("the bucket is there from before")
-	} else {
-		must(t, b.CreateBucket("demo", s3.BucketOptions{}))
-	}
-	server := httptest.NewUnstartedServer(b.Server)
+	must(t, b.CreateBucket("demo", s3.BucketOptions{}))
+	server := httptest.NewUnstartedServer(b)
 	if plain {
 		server.Start()
 	} else {
 		server.StartTLS()
-		roots := x509.NewCertPool()
-		roots.AddCert(server.Certificate())
 	}
 	t.Cleanup(server.Close)
 	b.url, b.http = server.URL, server.Client()
