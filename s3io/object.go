@@ -8,13 +8,15 @@ type Object struct {
 	Key          string // relative to the mount's prefix
 	Size         int64  // bytes
 	ETag         string // opaque, compared for equality only; quotes as the server gave them
-	VersionID    string // "" where the bucket has no versions
+	VersionID    string // "" where the bucket has no versions, "null" where versioning is suspended
 	LastModified time.Time
-	StorageClass string
+	StorageClass string // "" is STANDARD
 
 	Head       bool              // the fields below are known
-	Meta       map[string]string // user metadata, lower-case names without x-amz-meta-
+	Meta       map[string]string // user metadata, lower-case names without x-amz-meta-, without the commit id
 	Headers    Headers
+	Lock       Lock
+	Tags       int // how many tags there are, where the server tells
 	Encryption Encryption
 }
 
@@ -24,6 +26,13 @@ type Headers struct {
 	ContentDisposition, CacheControl              string
 	Expires                                       string
 	WebsiteRedirect                               string
+}
+
+// Lock is S3 Object Lock's protection of one version.
+type Lock struct {
+	Mode      string // "", "GOVERNANCE", "COMPLIANCE"
+	Until     time.Time
+	LegalHold bool
 }
 
 // Encryption is how the server says an object is encrypted.
@@ -37,4 +46,15 @@ type Encryption struct {
 type Condition struct {
 	IfAbsent bool   // If-None-Match: *
 	IfMatch  string // ETag the key must have; "" is no condition
+}
+
+// Attrs are what a creating request stores beside the content.
+type Attrs struct {
+	Meta    map[string]string // user metadata, complete: what is absent is removed; s3io adds the commit id
+	Headers Headers           // zero: carried over from Base, or from the source of a copy
+
+	// Base is the object whose place the new one takes: its headers, tags, storage
+	// class, ACL and lock are carried over. nil is a new object. Copy ignores
+	// it: there the source is the base.
+	Base *Object
 }

@@ -1,0 +1,205 @@
+package s3io
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"net/http"
+	"net/url"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/aws/aws-sdk-go-v2/service/s3/types"
+	"github.com/aws/smithy-go/middleware"
+	smithyhttp "github.com/aws/smithy-go/transport/http"
+)
+
+// heritage is what a new object stores beside its content: what the caller
+// says, and what it takes over from the object whose place it takes.
+type heritage struct {
+	meta    map[string]string
+	headers Headers
+	class   string
+	tags    string // URL-encoded pairs; "" where the server copies them itself
+	lock    Lock
+	grants  map[string]string // header to grantees
+}
+
+// maxMeta is what S3 takes of names and values of user metadata, in bytes.
+// https://docs.aws.amazon.com/AmazonS3/latest/userguide/UsingMetadata.html
+const maxMeta = 2048
+
+// inherit completes what a says by what base has. tagged says that tags must
+// be applied by hand, because the request makes a new object.
+func (b *Bucket) inherit(ctx context.Context, op, key string, a Attrs, base *Object, tagged bool) (heritage, error) {
+	h := heritage{meta: a.Meta, headers: a.Headers, class: b.opts.StorageClass}
+	size := len(commitKey) + len(newCommitID())
+	for name, value := range a.Meta {
+		size += len(name) + len(value)
+	}
+	if size > maxMeta {
+		return h, &Error{Kind: NoSpace, Op: op, Key: key, Err: fmt.Errorf("%d bytes of user metadata, S3 takes %d", size, maxMeta)}
+	}
+	if base == nil {
+		return h, nil
+	}
+	if h.headers == (Headers{}) {
+		h.headers = base.Headers
+	}
+	h.class, h.lock = base.StorageClass, base.Lock
+	var err error
+	if tagged {
+		if h.tags, err = b.tagsOf(ctx, *base); err != nil {
+			return h, err
+		}
+	}
+	h.grants = b.grantsOf(ctx, *base)
+	return h, nil
+}
+
+// known returns o with everything that HEAD tells, if it is still that object.
+func (b *Bucket) known(ctx context.Context, o Object) (Object, error) {
+	if o.Head {
+		return o, nil
+	}
+	now, _, err := b.head(ctx, o.Key, o.VersionID)
+	if err == nil && o.ETag != "" && now.ETag != o.ETag {
+		err = changed("head", o.Key)
+	}
+	return now, err
+}
+
+// tagsOf returns o's tags as x-amz-tagging wants them. Not to know them is an
+// error, for else they would be stripped.
+func (b *Bucket) tagsOf(ctx context.Context, o Object) (string, error) {
+	out, err := b.s3.GetObjectTagging(ctx, &s3.GetObjectTaggingInput{
+		Bucket: &b.opts.Bucket, Key: aws.String(b.full(o.Key)), VersionId: optional(o.VersionID),
+	})
+	if err != nil {
+		var e *Error
+		if err = classify(ctx, "read tags of", o.Key, err); errors.As(err, &e) {
+			switch e.Kind {
+			case Unsupported:
+				return "", nil // a server without tags
+			case Permission:
+				e.Hint = "carrying over the tags needs s3:GetObjectTagging and s3:PutObjectTagging"
+			}
+		}
+		return "", err
+	}
+	pairs := url.Values{}
+	for _, t := range out.TagSet {
+		pairs.Add(aws.ToString(t.Key), aws.ToString(t.Value))
+	}
+	return pairs.Encode(), nil
+}
+
+// grantsOf returns the ACL of o as headers, as far as it can be read and the
+// bucket has ACLs at all. The owner's own right is there anyway.
+func (b *Bucket) grantsOf(ctx context.Context, o Object) map[string]string {
+	b.mu.Lock()
+	acls := b.acls
+	b.mu.Unlock()
+	if !acls {
+		return nil
+	}
+	out, err := b.s3.GetObjectAcl(ctx, &s3.GetObjectAclInput{
+		Bucket: &b.opts.Bucket, Key: aws.String(b.full(o.Key)), VersionId: optional(o.VersionID),
+	})
+	if err != nil || out.Owner == nil {
+		return nil
+	}
+	owner, foreign := aws.ToString(out.Owner.ID), false
+	grants := map[string]string{}
+	for _, g := range out.Grants {
+		if g.Grantee == nil || grantHeader(g.Permission) == "" {
+			continue
+		}
+		foreign = foreign || aws.ToString(g.Grantee.ID) != owner
+		who := fmt.Sprintf("id=%q", aws.ToString(g.Grantee.ID))
+		if uri := aws.ToString(g.Grantee.URI); uri != "" {
+			who = fmt.Sprintf("uri=%q", uri)
+		}
+		if list := grants[grantHeader(g.Permission)]; list != "" {
+			who = list + ", " + who
+		}
+		grants[grantHeader(g.Permission)] = who
+	}
+	if !foreign {
+		return nil
+	}
+	return grants
+}
+
+func grantHeader(p types.Permission) string {
+	switch p {
+	case types.PermissionFullControl:
+		return "X-Amz-Grant-Full-Control"
+	case types.PermissionRead:
+		return "X-Amz-Grant-Read"
+	case types.PermissionReadAcp:
+		return "X-Amz-Grant-Read-Acp"
+	case types.PermissionWriteAcp:
+		return "X-Amz-Grant-Write-Acp"
+	}
+	return ""
+}
+
+// header returns h as HTTP headers of a creating request of commit.
+func (h heritage) header(commit string) http.Header {
+	out := http.Header{}
+	set := func(name, value string) {
+		if value != "" {
+			out.Set(name, value)
+		}
+	}
+	set("Content-Type", h.headers.ContentType)
+	set("Content-Encoding", h.headers.ContentEncoding)
+	set("Content-Language", h.headers.ContentLanguage)
+	set("Content-Disposition", h.headers.ContentDisposition)
+	set("Cache-Control", h.headers.CacheControl)
+	set("Expires", h.headers.Expires)
+	set("X-Amz-Website-Redirect-Location", h.headers.WebsiteRedirect)
+	set("X-Amz-Storage-Class", h.class)
+	set("X-Amz-Tagging", h.tags)
+	if h.lock.Mode != "" {
+		set("X-Amz-Object-Lock-Mode", h.lock.Mode)
+		set("X-Amz-Object-Lock-Retain-Until-Date", h.lock.Until.UTC().Format(time.RFC3339))
+	}
+	if h.lock.LegalHold {
+		set("X-Amz-Object-Lock-Legal-Hold", string(types.ObjectLockLegalHoldStatusOn))
+	}
+	for name, who := range h.grants {
+		set(name, who)
+	}
+	for name, value := range h.meta {
+		out.Set("X-Amz-Meta-"+name, value)
+	}
+	out.Set(headerCommit, commit)
+	return out
+}
+
+// with adds the headers to a request before it is signed.
+func with(h http.Header) func(*s3.Options) {
+	return func(o *s3.Options) {
+		o.APIOptions = append(o.APIOptions, func(stack *middleware.Stack) error {
+			return stack.Build.Add(middleware.BuildMiddlewareFunc("kmsfsAttributes", func(
+				ctx context.Context, in middleware.BuildInput, next middleware.BuildHandler,
+			) (middleware.BuildOutput, middleware.Metadata, error) {
+				if req, ok := in.Request.(*smithyhttp.Request); ok {
+					maps.Copy(req.Header, h)
+				}
+				return next.HandleBuild(ctx, in)
+			}), middleware.After)
+		})
+	}
+}
+
+// filled returns o with what was stored beside its content.
+func (h heritage) filled(o Object, size int64) Object {
+	o.Size, o.Head, o.Meta = size, true, maps.Clone(h.meta)
+	o.Headers, o.Lock, o.StorageClass = h.headers, h.lock, h.class
+	return o
+}

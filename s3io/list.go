@@ -1,0 +1,89 @@
+package s3io
+
+import (
+	"context"
+	"net/url"
+	"strings"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/aws/aws-sdk-go-v2/service/s3/types"
+)
+
+// ListQuery asks for one page of a listing.
+type ListQuery struct {
+	Prefix    string // keys begin with it; relative to the mount's prefix
+	Delimiter bool   // folds what lies behind the next "/" into Prefixes
+	After     string // keys behind it; relative to the mount's prefix
+	Token     string // of the page before; "" is the first page
+	Max       int32  // keys and prefixes at most; 0 is the server's limit of 1,000
+}
+
+// ListPage is one page. All keys are relative to the mount's prefix and in
+// byte order, objects and prefixes each by itself: merging them is the
+// caller's work.
+type ListPage struct {
+	Objects  []Object
+	Prefixes []string
+	Token    string // "" at the end
+}
+
+// List asks for one page of keys. Its objects have Head == false.
+func (b *Bucket) List(ctx context.Context, q ListQuery) (ListPage, error) {
+	ctx, deadline := b.reading(ctx)
+	defer deadline.stop()
+	in := &s3.ListObjectsV2Input{
+		Bucket:            &b.opts.Bucket,
+		Prefix:            aws.String(b.full(q.Prefix)),
+		ContinuationToken: optional(q.Token),
+		EncodingType:      types.EncodingTypeUrl, // XML 1.0 cannot carry every key
+	}
+	if q.Delimiter {
+		in.Delimiter = aws.String("/")
+	}
+	if q.After != "" {
+		in.StartAfter = aws.String(b.full(q.After))
+	}
+	if q.Max > 0 {
+		in.MaxKeys = aws.Int32(q.Max)
+	}
+	out, err := b.s3.ListObjectsV2(ctx, in)
+	if err != nil {
+		return ListPage{}, classify(ctx, "list", q.Prefix, err)
+	}
+	encoded := out.EncodingType == types.EncodingTypeUrl
+	page := ListPage{Objects: make([]Object, 0, len(out.Contents))}
+	for _, o := range out.Contents {
+		key, ok := b.relative(aws.ToString(o.Key), encoded)
+		if !ok {
+			continue
+		}
+		page.Objects = append(page.Objects, Object{
+			Key:          key,
+			Size:         aws.ToInt64(o.Size),
+			ETag:         aws.ToString(o.ETag),
+			LastModified: aws.ToTime(o.LastModified),
+			StorageClass: string(o.StorageClass),
+		})
+	}
+	for _, p := range out.CommonPrefixes {
+		if key, ok := b.relative(aws.ToString(p.Prefix), encoded); ok {
+			page.Prefixes = append(page.Prefixes, key)
+		}
+	}
+	if aws.ToBool(out.IsTruncated) {
+		page.Token = aws.ToString(out.NextContinuationToken)
+	}
+	return page, nil
+}
+
+// relative takes a listed key to one below the prefix. A server that lists
+// other keys than were asked for is not believed.
+func (b *Bucket) relative(key string, encoded bool) (string, bool) {
+	if encoded {
+		if plain, err := url.QueryUnescape(key); err == nil {
+			key = plain
+		}
+	}
+	return strings.CutPrefix(key, b.opts.Prefix)
+}
