@@ -89,6 +89,7 @@ func (n *file) makeWriter(ctx context.Context) (*s3io.Writer, error) {
 			return nil, err
 		}
 	}
+	w.SetAttrs(n.wantLocked())
 	n.w, n.cut = w, false
 	return w, nil
 }
@@ -172,9 +173,8 @@ func (n *file) commitTo(ctx context.Context) error {
 		n.err = err
 		return err
 	}
-	n.pinLocked(o, want)
+	n.pinLocked(o, want, changed)
 	n.unsaved = false
-	n.changed -= changed
 	return nil
 }
 
@@ -241,8 +241,7 @@ func (n *file) copyTo(ctx context.Context, key string, c s3io.Condition) (old s3
 	defer n.mu.Unlock()
 	switch {
 	case err == nil:
-		n.pinLocked(o, want)
-		n.changed -= changed
+		n.pinLocked(o, want, changed)
 	case key == old.Key && (isKind(err, s3io.Stale) || isKind(err, s3io.NotExist)):
 		n.changed -= changed // somebody else's attributes stand
 	}

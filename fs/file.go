@@ -2,6 +2,7 @@ package fs
 
 import (
 	"context"
+	"maps"
 	"sync"
 	"syscall"
 	"time"
@@ -167,10 +168,15 @@ func (n *file) accept(got found, before uint64) bool {
 }
 
 // pinLocked moves the pin to what was committed or copied with the attributes
-// want.
-func (n *file) pinLocked(o s3io.Object, want s3io.Attrs) {
+// want, of which changed are written by that. Where the object came out with
+// others, because a copy would have taken too long, they remain to be written.
+func (n *file) pinLocked(o s3io.Object, want s3io.Attrs, changed int) {
+	n.changed -= changed
 	if o.Meta == nil {
 		o.Meta = want.Meta
+	} else if !maps.Equal(o.Meta, want.Meta) && n.changed == 0 && n.f.o.PosixAttrs {
+		n.changed = 1
+		n.f.queue.add(n, never)
 	}
 	o.Head = true
 	n.obj = o
@@ -203,11 +209,21 @@ func (n *file) wantLocked() s3io.Attrs {
 
 // wroteLocked notes that the content has just changed. Writing takes suid and
 // sgid off, which the kernel leaves to us (CAP_HANDLE_KILLPRIV_V2).
-func (n *file) wroteLocked() {
+//
+// S3 takes the metadata of a large file with the request that begins it. So
+// the modification time of content that grew beyond settledSize stands until
+// it is committed: anything later would cost a copy of the whole object.
+func (n *file) wroteLocked(sizeBefore int64) {
+	mode := withoutSuid(n.attr.mode)
+	if !n.unsaved || sizeBefore <= settledSize || mode != n.attr.mode {
+		n.attr.mode = mode
+		n.attr.mtime = time.Now()
+		n.attr.ctime = n.attr.mtime
+		if n.w != nil && n.sizeLocked() > settledSize {
+			n.w.SetAttrs(n.wantLocked())
+		}
+	}
 	n.unsaved = true
-	n.attr.mtime = time.Now()
-	n.attr.ctime = n.attr.mtime
-	n.attr.mode = withoutSuid(n.attr.mode)
 }
 
 // withoutSuid takes suid off, and sgid where it means execution with rights.
@@ -254,8 +270,11 @@ func (n *file) setAttributes(in *fuse.SetAttrIn, resize bool) error {
 	if keep {
 		n.changed++
 	}
+	if keep && n.w != nil {
+		n.w.SetAttrs(n.wantLocked())
+	}
 	wait := attrDelay
-	if _, times := in.GetMTime(); times && n.obj.Size > utimesCopyLimit && in.Valid&(fuse.FATTR_MODE|fuse.FATTR_UID|fuse.FATTR_GID) == 0 {
+	if timesOnly := in.Valid&(fuse.FATTR_MODE|fuse.FATTR_UID|fuse.FATTR_GID) == 0; timesOnly && n.obj.Size > utimesCopyLimit {
 		wait = never
 	}
 	n.mu.Unlock()
@@ -294,7 +313,7 @@ func (n *file) resize(ctx context.Context, size int64) error {
 		n.mu.Lock()
 		defer n.mu.Unlock()
 		n.cut = true
-		n.wroteLocked()
+		n.wroteLocked(0)
 		return nil
 	}
 	w, err := n.makeWriter(ctx)
@@ -304,7 +323,7 @@ func (n *file) resize(ctx context.Context, size int64) error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if err == nil {
-		n.wroteLocked()
+		n.wroteLocked(0)
 	}
 	return err
 }

@@ -152,10 +152,11 @@ func (h *writeHandle) Write(ctx context.Context, data []byte, off int64) (uint32
 		return 0, n.f.answerCommit("write", n.f.path(n), err)
 	}
 	defer n.gate.unshare()
+	before := w.Size()
 	done, err := w.WriteAt(wait, data, off)
 	n.mu.Lock()
 	if done > 0 {
-		n.wroteLocked()
+		n.wroteLocked(before)
 	}
 	if err != nil && !interrupted(err) {
 		n.err = err

@@ -17,7 +17,7 @@ func (n *file) moved(copies map[string]s3io.Object) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if o, ok := copies[n.obj.Key]; ok && n.obj.ETag != "" {
-		n.pinLocked(o, s3io.Attrs{Meta: o.Meta})
+		n.pinLocked(o, s3io.Attrs{Meta: o.Meta}, 0)
 	}
 }
 

@@ -55,4 +55,5 @@ const (
 	knownObjects    = 20_000          // heads remembered by (key, ETag, time)
 	maxFailures     = 1000            // lines of Failures
 	utimesCopyLimit = 5 << 30         // bytes above which times alone cause no copy before unmount
+	settledSize     = 4 << 20         // bytes from which writing no longer moves the modification time; below S3's smallest part
 )
