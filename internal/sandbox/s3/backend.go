@@ -58,7 +58,7 @@ func (b backend) ListBucket(_ context.Context, name string, prefix *gofakes3.Pre
 		for _, key := range p.names {
 			v := bucket.current(key)
 			list.Add(&gofakes3.Content{Key: key, LastModified: gofakes3.NewContentTime(v.Modified), ETag: quoted(v.ETag),
-				Size: v.Size, StorageClass: gofakes3.StorageClass(v.Class)})
+				Size: v.Size, StorageClass: gofakes3.StorageClass(v.Class), Owner: &gofakes3.UserInfo{ID: owner}})
 		}
 		for _, common := range p.prefixes {
 			list.AddPrefix(common)
@@ -122,10 +122,10 @@ func cut(list *gofakes3.ListBucketVersionsResult, limit int) {
 func listed(v *version, latest bool) gofakes3.VersionItem {
 	at := gofakes3.NewContentTime(v.Modified)
 	if v.Marker {
-		return &gofakes3.DeleteMarker{Key: v.Key, VersionID: gofakes3.VersionID(v.ID), IsLatest: latest, LastModified: at}
+		return &gofakes3.DeleteMarker{Key: v.Key, VersionID: gofakes3.VersionID(v.ID), IsLatest: latest, LastModified: at, Owner: &gofakes3.UserInfo{ID: owner}}
 	}
 	return &gofakes3.Version{Key: v.Key, VersionID: gofakes3.VersionID(v.ID), IsLatest: latest, LastModified: at, Size: v.Size,
-		StorageClass: gofakes3.StorageClass(v.Class), ETag: quoted(v.ETag)}
+		StorageClass: gofakes3.StorageClass(v.Class), ETag: quoted(v.ETag), Owner: &gofakes3.UserInfo{ID: owner}}
 }
 
 // VersioningConfiguration returns the versioning state of a bucket.

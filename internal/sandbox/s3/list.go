@@ -88,9 +88,10 @@ func (b *bucket) sortedUploads() []*upload {
 
 // listedUpload is an upload in a listing.
 type listedUpload struct {
-	Key, UploadId string
-	StorageClass  string
-	Initiated     string
+	Key, UploadId    string
+	Initiator, Owner person
+	StorageClass     string
+	Initiated        string
 	ChecksumAlgorithm,
 	ChecksumType string `xml:",omitempty"`
 }
@@ -109,6 +110,12 @@ type uploadList struct {
 }
 
 type prefixElement struct{ Prefix string }
+
+// person is who began an upload, or owns it.
+type person struct{ ID string }
+
+// owner is the canonical user ID of the sandbox's account.
+const owner = "75aa57f09aa0c8caeab4f8c24e99d10f8e7faeebf76c078efc7c6caea54ba06a"
 
 // listMultipartUploads lists the uploads in progress.
 func (s *Server) listMultipartUploads(w http.ResponseWriter, r *request) error {
@@ -156,7 +163,7 @@ func (l *uploadList) fill(all []*upload, prefix, delimiter, after string, encode
 			l.CommonPrefixes = append(l.CommonPrefixes, prefixElement{encode(common)})
 			continue
 		}
-		l.Upload = append(l.Upload, listedUpload{Key: encode(u.Key), UploadId: u.ID, StorageClass: u.Class, Initiated: iso(u.Started),
+		l.Upload = append(l.Upload, listedUpload{Key: encode(u.Key), UploadId: u.ID, Initiator: person{u.Initiator}, Owner: person{owner}, StorageClass: u.Class, Initiated: iso(u.Started),
 			ChecksumAlgorithm: u.Sum.Algorithm, ChecksumType: u.Sum.Type})
 	}
 	l.NextKeyMarker, l.NextUploadIdMarker = "", ""
@@ -187,7 +194,9 @@ type listedPart struct {
 type partList struct {
 	XMLName                                          xml.Name `xml:"ListPartsResult"`
 	Xmlns                                            string   `xml:"xmlns,attr"`
-	Bucket, Key, UploadId, StorageClass              string
+	Bucket, Key, UploadId                            string
+	Initiator, Owner                                 person
+	StorageClass                                     string
 	PartNumberMarker, NextPartNumberMarker, MaxParts int
 	IsTruncated                                      bool
 	ChecksumAlgorithm                                string `xml:",omitempty"`
@@ -211,7 +220,7 @@ func (s *Server) listParts(w http.ResponseWriter, r *request) error {
 		if err != nil {
 			return err
 		}
-		list = partList{Xmlns: namespace, Bucket: r.Bucket, Key: r.Key, UploadId: u.ID, StorageClass: u.Class, PartNumberMarker: after,
+		list = partList{Xmlns: namespace, Bucket: r.Bucket, Key: r.Key, UploadId: u.ID, Initiator: person{u.Initiator}, Owner: person{owner}, StorageClass: u.Class, PartNumberMarker: after,
 			MaxParts: limit, ChecksumAlgorithm: u.Sum.Algorithm, ChecksumType: u.Sum.Type}
 		for _, p := range u.sorted() {
 			if p.Number <= after {
@@ -220,9 +229,7 @@ func (s *Server) listParts(w http.ResponseWriter, r *request) error {
 			if list.IsTruncated = len(list.Part) == limit; list.IsTruncated {
 				break
 			}
-			sum := ofObject(u.algorithm(), p.Checksum)
-			sum.Type = ""
-			list.Part = append(list.Part, listedPart{p.Number, iso(p.Modified), quoted(p.ETag), p.Size, sumsOf(sum)})
+			list.Part = append(list.Part, listedPart{p.Number, iso(p.Modified), quoted(p.ETag), p.Size, u.partSums(p)})
 			list.NextPartNumberMarker = p.Number
 		}
 		return nil

@@ -89,12 +89,13 @@ type content struct {
 // An upload is a multipart upload in progress. It never changes once it is in the index, but for Parts.
 type upload struct {
 	attributes
-	ID      string
-	Key     string
-	Started time.Time
-	Seal    seal
-	Sum     checksum // algorithm and type; Value is empty. Algorithm "" if the client named none
-	Parts   map[int]part
+	ID        string
+	Key       string
+	Initiator string // ARN of who began it
+	Started   time.Time
+	Seal      seal
+	Sum       checksum // algorithm and type; Value is empty. Algorithm "" if the client named none
+	Parts     map[int]part
 }
 
 // algorithm is the one by which the parts' checksums are kept.

@@ -231,6 +231,7 @@ func refuse(w http.ResponseWriter, r *request, err error) {
 
 // forward has gofakes3 answer, which knows the path style only.
 func (s *Server) forward(w http.ResponseWriter, r *request) {
+	w.Header().Set("Content-Type", "application/xml") // gofakes3 sets it too late
 	inner := r.Request.Clone(r.Context())
 	inner.URL.Path = "/" + r.Bucket
 	if r.Key != "" {

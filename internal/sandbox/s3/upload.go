@@ -32,7 +32,7 @@ func (s *Server) createMultipartUpload(w http.ResponseWriter, r *request) error 
 	if err != nil {
 		return err
 	}
-	u := &upload{attributes: a, ID: newID(), Key: r.Key, Started: s.opts.Now().UTC(), Seal: sealed, Sum: sum}
+	u := &upload{attributes: a, ID: newID(), Key: r.Key, Initiator: r.caller.ARN, Started: s.opts.Now().UTC(), Seal: sealed, Sum: sum}
 	err = s.store.update(r.Bucket, func(*bucket) ([]change, error) { return []change{{Bucket: r.Bucket, Begin: u}}, nil })
 	if err != nil {
 		return err
@@ -123,7 +123,7 @@ func (s *Server) uploadPart(w http.ResponseWriter, r *request) error {
 		return err
 	}
 	u.Seal.echo(w.Header())
-	if sum.algorithm == u.algorithm() {
+	if sum.algorithm == u.algorithm() && (sum.made || u.Sum.Algorithm != "") {
 		w.Header().Set(checksumPrefix+sum.algorithm, ofObject(sum.algorithm, p.Checksum).Value)
 	}
 	w.Header().Set("ETag", quoted(p.ETag))
@@ -160,9 +160,7 @@ func (s *Server) uploadPartCopy(w http.ResponseWriter, r *request) error {
 		return err
 	}
 	u.Seal.echo(w.Header())
-	c := ofObject(u.algorithm(), p.Checksum)
-	c.Type = ""
-	return writeXML(w, copyResult{XMLName: xml.Name{Local: "CopyPartResult"}, Xmlns: namespace, LastModified: iso(p.Modified), ETag: quoted(p.ETag), sums: sumsOf(c)})
+	return writeXML(w, copyResult{XMLName: xml.Name{Local: "CopyPartResult"}, Xmlns: namespace, LastModified: iso(p.Modified), ETag: quoted(p.ETag), sums: u.partSums(p)})
 }
 
 // addPart adds p to its upload, or drops it if that has ended meanwhile.
@@ -214,6 +212,14 @@ func (u *upload) sorted() []part {
 	}
 	slices.SortFunc(parts, func(a, b part) int { return a.Number - b.Number })
 	return parts
+}
+
+// partSums are the checksum elements of a part, which it has if the upload names an algorithm.
+func (u *upload) partSums(p part) sums {
+	if u.Sum.Algorithm == "" {
+		return sums{}
+	}
+	return sumsOf(checksum{Algorithm: u.Sum.Algorithm, Value: ofObject(u.Sum.Algorithm, p.Checksum).Value})
 }
 
 // tooSmall refuses a part that is not the last one of its object.
