@@ -6,6 +6,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"net"
 	"net/http"
@@ -106,6 +107,9 @@ func (b *Bucket) client(cfg aws.Config) *s3.Client {
 // newRetryer returns the SDK's retryer without its rate-limit quota, which one
 // outage empties for all requests. attempts 0 leaves the end to the deadline.
 func newRetryer(attempts int) aws.Retryer {
+	if attempts == 0 {
+		attempts = math.MaxInt32 // to the SDK, 0 means 3
+	}
 	return retry.NewStandard(func(o *retry.StandardOptions) {
 		o.MaxAttempts = attempts
 		o.RateLimiter = ratelimit.None
