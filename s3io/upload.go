@@ -176,7 +176,10 @@ func newSession(w *Writer, a Attrs) *session {
 }
 
 // send uploads what p holds as part n; free says that p is of no use to
-// anybody else and is released at the end.
+// anybody else and is released at the end. An abort waits for parts that are
+// being sent, because S3 may keep one that it gets after the abort; only very
+// large ones, which would take minutes, are cut short.
+// https://docs.aws.amazon.com/AmazonS3/latest/API/API_AbortMultipartUpload.html
 func (s *session) send(n int32, p *pages, free bool) {
 	p.leave()
 	content, size := newBody(p)
@@ -188,7 +191,11 @@ func (s *session) send(n int32, p *pages, free bool) {
 			return part{}, err
 		}
 		defer s.exit()
-		return s.b.uploadPart(s.ctx, s.up, n, content, size)
+		ctx := s.b.ctx
+		if size > s.b.writes.inCore {
+			ctx = s.ctx
+		}
+		return s.b.uploadPart(ctx, s.up, n, content, size)
 	})
 }
 
@@ -202,7 +209,7 @@ func (s *session) copy(src Object, size int64, k int32) {
 				return part{}, err
 			}
 			defer s.exit()
-			return s.b.copyPart(s.ctx, s.up, i+1, src, off, n)
+			return s.b.copyPart(s.b.ctx, s.up, i+1, src, off, n)
 		})
 	}
 }

@@ -1,0 +1,523 @@
+package s3io
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"runtime"
+	"slices"
+	"testing"
+
+	"pgregory.net/rapid"
+)
+
+// randomBytes returns n incompressible bytes.
+func randomBytes(seed uint64, n int64) []byte {
+	var key [32]byte
+	for i := range 8 {
+		key[i] = byte(seed >> (8 * i))
+	}
+	p := make([]byte, n)
+	_, _ = rand.NewChaCha8(key).Read(p)
+	return p
+}
+
+func mustWrite(t testing.TB, w *Writer, p []byte, off int64) {
+	t.Helper()
+	if n, err := w.WriteAt(t.Context(), p, off); n != len(p) || err != nil {
+		t.Fatalf("WriteAt(%d bytes, %d): %d, %v", len(p), off, n, err)
+	}
+}
+
+func mustCommit(t testing.TB, w *Writer, a Attrs) Object {
+	t.Helper()
+	o, err := w.Commit(t.Context(), a)
+	if err != nil {
+		t.Fatalf("Commit: %v", err)
+	}
+	if w.Dirty() {
+		t.Fatal("dirty after Commit")
+	}
+	return o
+}
+
+// wantContent fails unless key holds want.
+func (r *rig) wantContent(t testing.TB, key string, want []byte) {
+	t.Helper()
+	got, ok := r.content(key)
+	if !ok {
+		t.Fatalf("%q does not exist", key)
+	}
+	if !bytes.Equal(got, want) {
+		t.Fatalf("%q has %d bytes, first difference at %d; want %d bytes", key, len(got), firstDifference(got, want), len(want))
+	}
+}
+
+func firstDifference(a, b []byte) int {
+	for i := range min(len(a), len(b)) {
+		if a[i] != b[i] {
+			return i
+		}
+	}
+	return min(len(a), len(b))
+}
+
+func TestWriterSmallFileIsOnePut(t *testing.T) {
+	r := newRig(t, Options{})
+	w := r.b.NewWriter("small", nil, Condition{IfAbsent: true})
+	want := randomBytes(1, 200<<10)
+	for off := 0; off < len(want); off += 4096 {
+		mustWrite(t, w, want[off:off+4096], int64(off))
+	}
+	if !w.Dirty() || w.Size() != int64(len(want)) {
+		t.Fatalf("dirty %v, size %d", w.Dirty(), w.Size())
+	}
+	o := mustCommit(t, w, Attrs{Meta: map[string]string{"mode": "33188"}})
+	if o.Size != int64(len(want)) || o.Meta["mode"] != "33188" {
+		t.Fatalf("committed %+v", o)
+	}
+	again := mustCommit(t, w, Attrs{Meta: map[string]string{"mode": "33188"}})
+	if again.ETag != o.ETag || r.count("PutObject") != 1 {
+		t.Fatalf("a commit without changes: ETag %s after %s, %d puts", again.ETag, o.ETag, r.count("PutObject"))
+	}
+	r.wantContent(t, "small", want)
+
+	// Writing goes on, and a small file is not read again for it.
+	mustWrite(t, w, []byte("HEAD"), 0)
+	copy(want, "HEAD")
+	mustWrite(t, w, []byte("tail"), int64(len(want)))
+	want = append(want, "tail"...)
+	mustCommit(t, w, Attrs{Meta: map[string]string{"mode": "33188"}})
+	r.wantContent(t, "small", want)
+	// The two GETs are wantContent's.
+	if r.count("PutObject") != 2 || r.count("GetObject") != 2 || r.count("CopyObject") != 0 {
+		t.Fatalf("requests: %v", r.server.Log.Counts())
+	}
+	w.Abort()
+}
+
+func TestWriterEmptyFile(t *testing.T) {
+	r := newRig(t, Options{})
+	w := r.b.NewWriter("empty", nil, Condition{IfAbsent: true})
+	if !w.Dirty() {
+		t.Fatal("a new file is not dirty")
+	}
+	mustCommit(t, w, Attrs{})
+	r.wantContent(t, "empty", nil)
+	w.Abort()
+}
+
+func TestWriterLargeFile(t *testing.T) {
+	for name, o := range map[string]Options{
+		"in memory":         {},
+		"through the spool": {Memory: 16 << 20, PartSize: 6<<20 + 1},
+		"without memory":    {Memory: 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t, o)
+			w := r.b.NewWriter("large", nil, Condition{IfAbsent: true})
+			want := randomBytes(2, 37<<20+12345)
+			meta := Attrs{Meta: map[string]string{"mode": "1"}}
+			w.SetAttrs(meta)
+			for off := 0; off < len(want); off += 1 << 20 {
+				mustWrite(t, w, want[off:min(off+1<<20, len(want))], int64(off))
+			}
+			mustWrite(t, w, []byte("patched header"), 3)
+			copy(want[3:], "patched header")
+			o := mustCommit(t, w, meta)
+			if o.Size != int64(len(want)) {
+				t.Fatalf("committed %d bytes of %d", o.Size, len(want))
+			}
+			r.wantContent(t, "large", want)
+			if r.count("CreateMultipartUpload") != 1 || r.count("PutObject") != 0 || r.count("CopyObject") != 0 {
+				t.Fatalf("requests: %d creates, %d puts, %d copies", r.count("CreateMultipartUpload"), r.count("PutObject"), r.count("CopyObject"))
+			}
+			w.Abort()
+		})
+	}
+}
+
+func TestWriterAppends(t *testing.T) {
+	for _, size := range []int64{0, 1, minPart - 1, minPart, 9 << 20} {
+		t.Run(fmt.Sprint(size), func(t *testing.T) {
+			r := newRig(t, Options{PartSize: minPart})
+			want := randomBytes(3, size)
+			base := r.put(t, "log", want)
+			w := r.b.NewWriter("log", &base, Condition{})
+			if w.Dirty() || w.Size() != size {
+				t.Fatalf("dirty %v, size %d", w.Dirty(), w.Size())
+			}
+			if o := mustCommit(t, w, Attrs{Meta: base.Meta}); o.ETag != base.ETag {
+				t.Fatalf("a commit without changes made %s of %s", o.ETag, base.ETag)
+			}
+			for i := range 3 {
+				more := randomBytes(uint64(10+i), 3<<20+7)
+				mustWrite(t, w, more, int64(len(want)))
+				want = append(want, more...)
+				mustCommit(t, w, Attrs{Meta: base.Meta})
+				r.wantContent(t, "log", want)
+			}
+			w.Abort()
+		})
+	}
+}
+
+func TestWriterTruncatesABase(t *testing.T) {
+	for _, size := range []int64{0, 1, minPart, 8<<20 + 1, 11 << 20, 12<<20 + 5} {
+		t.Run(fmt.Sprint(size), func(t *testing.T) {
+			r := newRig(t, Options{PartSize: minPart})
+			want := randomBytes(4, 11<<20)
+			base := r.put(t, "file", want)
+			w := r.b.NewWriter("file", &base, Condition{})
+			check(t, w.Truncate(size))
+			want = append(want, make([]byte, 2<<20)...)[:size]
+			mustCommit(t, w, Attrs{Meta: base.Meta})
+			r.wantContent(t, "file", want)
+			w.Abort()
+		})
+	}
+}
+
+func TestWriterRefusesWhatItNoLongerHolds(t *testing.T) {
+	r := newRig(t, Options{PartSize: minPart})
+	w := r.b.NewWriter("file", nil, Condition{})
+	want := randomBytes(5, 3*minPart+100)
+	mustWrite(t, w, want, 0)
+	if _, err := w.WriteAt(t.Context(), []byte("x"), minPart+1); !errors.Is(err, ErrNotSequential) {
+		t.Fatalf("a change to a sent part: %v", err)
+	}
+	if _, err := w.ReadAt(make([]byte, 1), minPart+1); !errors.Is(err, ErrNotHeld) {
+		t.Fatalf("a read of a sent part: %v", err)
+	}
+	if err := w.Truncate(minPart + 1); !errors.Is(err, ErrNotSequential) {
+		t.Fatalf("truncate to a sent part: %v", err)
+	}
+	if _, err := w.WriteAt(t.Context(), []byte("x"), 3<<30); !errors.Is(err, ErrNotSequential) {
+		t.Fatalf("a write far ahead: %v", err)
+	}
+	if _, err := w.WriteAt(t.Context(), []byte("x"), maxParts*minPart); KindOf(err) != TooLarge {
+		t.Fatalf("a write beyond the last part: %v", err)
+	}
+	if err := w.Truncate(maxParts*minPart + 1); KindOf(err) != TooLarge {
+		t.Fatalf("truncate beyond the last part: %v", err)
+	}
+	got := make([]byte, 200)
+	if n, err := w.ReadAt(got, 3*minPart+50); n != 50 || err != io.EOF || !bytes.Equal(got[:n], want[3*minPart+50:]) {
+		t.Fatalf("ReadAt at the end: %d, %v", n, err)
+	}
+	mustCommit(t, w, Attrs{})
+	r.wantContent(t, "file", want)
+	w.Abort()
+}
+
+func TestWriterFillsHoles(t *testing.T) {
+	r := newRig(t, Options{})
+	w := r.b.NewWriter("sparse", nil, Condition{})
+	want := make([]byte, 40<<20)
+	copy(want, "begin")
+	copy(want[30<<20:], "middle")
+	mustWrite(t, w, []byte("begin"), 0)
+	mustWrite(t, w, []byte("middle"), 30<<20)
+	check(t, w.Truncate(40<<20))
+	got := make([]byte, 10)
+	if _, err := w.ReadAt(got, 35<<20); err != nil || !bytes.Equal(got, make([]byte, 10)) {
+		t.Fatalf("a hole reads as %q, %v", got, err)
+	}
+	mustCommit(t, w, Attrs{})
+	r.wantContent(t, "sparse", want)
+	w.Abort()
+}
+
+func TestWriterAttributes(t *testing.T) {
+	r := newRig(t, Options{PartSize: minPart})
+	w := r.b.NewWriter("file", nil, Condition{})
+	w.SetAttrs(Attrs{Meta: map[string]string{"mode": "1"}})
+	want := randomBytes(6, 2*minPart+1)
+	mustWrite(t, w, want, 0)
+	o := mustCommit(t, w, Attrs{Meta: map[string]string{"mode": "2"}})
+	if o.Meta["mode"] != "2" || r.meta("file")["mode"] != "2" || r.count("CopyObject") != 1 {
+		t.Fatalf("mode %q, stored %q, after %d copies", o.Meta["mode"], r.meta("file")["mode"], r.count("CopyObject"))
+	}
+	w.SetAttrs(Attrs{Meta: map[string]string{"mode": "3"}})
+	if !w.Dirty() {
+		t.Fatal("changed attributes are not dirty")
+	}
+	mustCommit(t, w, Attrs{Meta: map[string]string{"mode": "3"}})
+	if r.meta("file")["mode"] != "3" || r.count("CopyObject") != 2 {
+		t.Fatalf("stored %q after %d copies", r.meta("file")["mode"], r.count("CopyObject"))
+	}
+	mustWrite(t, w, []byte("more"), int64(len(want)))
+	mustCommit(t, w, Attrs{Meta: map[string]string{"mode": "3"}})
+	r.wantContent(t, "file", append(want, "more"...))
+	if r.count("CopyObject") != 2 {
+		t.Fatal("a copy without changed attributes")
+	}
+	w.Abort()
+}
+
+func TestWriterLosesARace(t *testing.T) {
+	for _, size := range []int64{100, 2*minPart + 1} {
+		t.Run(fmt.Sprint(size), func(t *testing.T) {
+			r := newRig(t, Options{PartSize: minPart})
+			base := r.put(t, "file", []byte("old"))
+			w := r.b.NewWriter("file", &base, Condition{})
+			check(t, w.Truncate(0))
+			mustWrite(t, w, randomBytes(7, size), 0)
+			r.put(t, "file", []byte("theirs"))
+			_, err := w.Commit(t.Context(), Attrs{})
+			if k := KindOf(err); k != Stale {
+				t.Fatalf("commit over a change by somebody else: kind %d, %v", k, err)
+			}
+			r.wantContent(t, "file", []byte("theirs"))
+			wantSticky(t, w, err)
+			w.Abort()
+		})
+	}
+}
+
+// wantSticky fails unless every call reports err.
+func wantSticky(t *testing.T, w *Writer, err error) {
+	t.Helper()
+	if _, again := w.WriteAt(t.Context(), []byte("x"), 0); again != err {
+		t.Fatalf("WriteAt after %v: %v", err, again)
+	}
+	if _, again := w.Commit(t.Context(), Attrs{}); again != err {
+		t.Fatalf("Commit after %v: %v", err, again)
+	}
+	if _, again := w.ReadAt(make([]byte, 1), 0); again != err {
+		t.Fatalf("ReadAt after %v: %v", err, again)
+	}
+	if again := w.Truncate(0); again != err {
+		t.Fatalf("Truncate after %v: %v", err, again)
+	}
+	if w.Err() != err {
+		t.Fatalf("Err after %v: %v", err, w.Err())
+	}
+}
+
+func TestWriterInterruptedCommitGoesOn(t *testing.T) {
+	r := newRig(t, Options{})
+	w := r.b.NewWriter("file", nil, Condition{IfAbsent: true})
+	mustWrite(t, w, []byte("content"), 0)
+	hold := r.hold(t, "PutObject")
+	ctx, cancel := context.WithCancel(t.Context())
+	got := make(chan error)
+	go func() {
+		_, err := w.Commit(ctx, Attrs{})
+		got <- err
+	}()
+	<-hold.reached
+	cancel()
+	if err := <-got; KindOf(err) != Interrupted {
+		t.Fatalf("interrupted commit: %v", err)
+	}
+	if w.Size() != 7 {
+		t.Fatal("Size")
+	}
+	if busy := r.b.Busy(); !slices.Equal(busy, []string{"file: 7 B left"}) {
+		t.Fatalf("Busy: %q", busy)
+	}
+	if _, err := w.WriteAt(ctx, []byte("x"), 0); KindOf(err) != Interrupted {
+		t.Fatalf("a write by a dying caller: %v", err)
+	}
+	hold.release()
+	mustCommit(t, w, Attrs{})
+	r.wantContent(t, "file", []byte("content"))
+	if n := r.count("PutObject"); n != 1 {
+		t.Fatalf("%d puts", n)
+	}
+	w.Abort()
+}
+
+func TestWriterAbortLeavesNothing(t *testing.T) {
+	r := newRig(t, Options{PartSize: minPart})
+	w := r.b.NewWriter("file", nil, Condition{})
+	mustWrite(t, w, randomBytes(8, 4*minPart), 0)
+	w.Abort()
+	w.Abort()
+	if _, err := w.Commit(t.Context(), Attrs{}); !errors.Is(err, errAborted) {
+		t.Fatalf("commit after Abort: %v", err)
+	}
+	r.b.writes.wait()
+	if _, ok := r.content("file"); ok {
+		t.Fatal("an aborted file exists")
+	}
+}
+
+func TestWritersShareASmallBudget(t *testing.T) {
+	for _, procs := range []int{1, runtime.GOMAXPROCS(0)} {
+		t.Run(fmt.Sprint(procs), func(t *testing.T) {
+			defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(procs))
+			r := newRig(t, Options{Memory: 12 << 20, PartSize: minPart, SpoolSize: 1 << 30})
+			const writers = 64
+			done := make(chan error, writers)
+			want := randomBytes(9, 2*minPart+100)
+			size := func(i int) int { return []int{4 << 10, 300_000, 3 << 20, len(want)}[i%4] - i }
+			for i := range writers {
+				go func() {
+					w := r.b.NewWriter(fmt.Sprint("file", i), nil, Condition{})
+					defer w.Abort()
+					n := size(i)
+					for off := 0; off < n; off += 300_000 {
+						if _, err := w.WriteAt(t.Context(), want[off:min(n, off+300_000)], int64(off)); err != nil {
+							done <- err
+							return
+						}
+					}
+					_, err := w.Commit(t.Context(), Attrs{})
+					done <- err
+				}()
+			}
+			for range writers {
+				check(t, <-done)
+			}
+			for i := range writers {
+				r.wantContent(t, fmt.Sprint("file", i), want[:size(i)])
+			}
+			if _, peak := r.b.writes.mem.inUse(); peak > 6<<20 {
+				t.Fatalf("%d bytes of memory used", peak)
+			}
+		})
+	}
+}
+
+func TestWriterSpoolFull(t *testing.T) {
+	r := newRig(t, Options{Memory: 1, PartSize: minPart, SpoolSize: 3 << 20})
+	w := r.b.NewWriter("file", nil, Condition{})
+	want := randomBytes(10, 4<<20)
+	n, err := w.WriteAt(t.Context(), want, 0)
+	if KindOf(err) != NoSpace || n == 0 {
+		t.Fatalf("a write beyond the spool: %d, %v", n, err)
+	}
+	mustCommit(t, w, Attrs{}) // as on any file system: what was accepted is there
+	r.wantContent(t, "file", want[:n])
+	w.Abort()
+}
+
+func TestWriterAgainstAReference(t *testing.T) {
+	configs := map[string]Options{
+		"memory": {PartSize: minPart},
+		"spool":  {PartSize: minPart, Memory: 8 << 20},
+		"scarce": {PartSize: minPart, Memory: 1 << 20},
+	}
+	for name, o := range configs {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t, o)
+			var files int
+			rapid.Check(t, func(rt *rapid.T) {
+				files++
+				runModel(rt, r, fmt.Sprint("file", files))
+			})
+		})
+	}
+}
+
+// sizes of writes: rapid prefers small numbers, but parts end at large ones.
+func sizes(most int64) *rapid.Generator[int64] {
+	around := []int64{1, frameSize - 1, frameSize, 1 << 20, 3<<20 + 1, minPart - 1, minPart, minPart + 1, 7 << 20}
+	return rapid.OneOf(rapid.Int64Range(1, most), rapid.Map(rapid.SampledFrom(around), func(n int64) int64 { return min(n, most) }))
+}
+
+// runModel applies random operations to a Writer and to a byte slice.
+func runModel(t *rapid.T, r *rig, key string) {
+	m := &model{r: r, key: key, seed: rapid.Uint64().Draw(t, "seed")}
+	m.w = r.b.NewWriter(key, nil, Condition{IfAbsent: true})
+	defer func() { m.w.Abort() }()
+	for range rapid.IntRange(1, 14).Draw(t, "steps") {
+		switch rapid.IntRange(0, 9).Draw(t, "op") {
+		case 0, 1, 2, 3:
+			m.write(t, int64(len(m.want)), sizes(7<<20).Draw(t, "append"))
+		case 4: // two writes that overtook each other
+			n := sizes(5<<20).Draw(t, "swap")
+			at := int64(len(m.want))
+			m.write(t, at+n, n)
+			m.write(t, at, n)
+		case 5: // a change anywhere
+			m.write(t, m.place(t), sizes(200_000).Draw(t, "rewrite"))
+		case 6:
+			m.truncate(t, m.place(t)+rapid.SampledFrom([]int64{0, 0, 1, 3 << 20}).Draw(t, "more"))
+		case 7:
+			m.read(t, m.place(t), 100_000)
+		case 8:
+			m.commit(t)
+		case 9:
+			m.commit(t)
+			m.w.Abort()
+			base := m.object
+			m.w = r.b.NewWriter(key, &base, Condition{})
+		}
+		if m.w.Size() != int64(len(m.want)) {
+			t.Fatalf("size %d, want %d", m.w.Size(), len(m.want))
+		}
+	}
+	m.commit(t)
+}
+
+type model struct {
+	r      *rig
+	key    string
+	w      *Writer
+	want   []byte
+	seed   uint64
+	object Object
+}
+
+// place returns an offset within the file, near one of its ends or anywhere.
+func (m *model) place(t *rapid.T) int64 {
+	size := int64(len(m.want))
+	near := rapid.Int64Range(0, size).Draw(t, "near")
+	return rapid.SampledFrom([]int64{near, size - near, near * (size / 1000) % (size + 1)}).Draw(t, "place")
+}
+
+func (m *model) write(t *rapid.T, off, n int64) {
+	m.seed++
+	p := randomBytes(m.seed, n)
+	k, err := m.w.WriteAt(context.Background(), p, off)
+	if err != nil && (!errors.Is(err, ErrNotSequential) || off == int64(len(m.want))) {
+		t.Fatalf("write of %d at %d of %d: %v", n, off, len(m.want), err)
+	}
+	if k > 0 {
+		m.want = append(m.want, make([]byte, max(0, off+int64(k)-int64(len(m.want))))...)
+		copy(m.want[off:], p[:k])
+	}
+}
+
+func (m *model) truncate(t *rapid.T, size int64) {
+	err := m.w.Truncate(size)
+	if errors.Is(err, ErrNotSequential) && size != 0 && size < int64(len(m.want)) {
+		return
+	}
+	if err != nil {
+		t.Fatalf("truncate to %d of %d: %v", size, len(m.want), err)
+	}
+	m.want = append(m.want, make([]byte, max(0, size-int64(len(m.want))))...)[:size]
+}
+
+func (m *model) read(t *rapid.T, off, n int64) {
+	got := make([]byte, n)
+	k, err := m.w.ReadAt(got, off)
+	if err != nil && err != io.EOF && !errors.Is(err, ErrNotHeld) {
+		t.Fatalf("read at %d of %d: %v", off, len(m.want), err)
+	}
+	if want := m.want[off:min(int64(len(m.want)), off+int64(k))]; !bytes.Equal(got[:k], want) {
+		t.Fatalf("read at %d of %d: other bytes at %d", off, len(m.want), firstDifference(got[:k], want))
+	}
+	if err == io.EOF && off+int64(k) != int64(len(m.want)) {
+		t.Fatalf("end of file at %d of %d", off+int64(k), len(m.want))
+	}
+}
+
+func (m *model) commit(t *rapid.T) {
+	o, err := m.w.Commit(context.Background(), Attrs{})
+	if err != nil {
+		t.Fatalf("commit of %d bytes: %v", len(m.want), err)
+	}
+	m.object = o
+	got, ok := m.r.content(m.key)
+	if !ok || o.Size != int64(len(m.want)) || !bytes.Equal(got, m.want) {
+		t.Fatalf("committed %d bytes (%v), want %d; first difference at %d", o.Size, ok, len(m.want), firstDifference(got, m.want))
+	}
+}
