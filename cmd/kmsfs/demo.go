@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -131,12 +132,27 @@ func (d *demo) do(ctx context.Context, n, total int, s step) error {
 	d.show.end()
 	took := time.Since(start)
 	if err != nil {
+		d.showLog(ctx)
 		d.results = append(d.results, result{s.name, "FAILED", took})
 		return fmt.Errorf("%s: %w", s.name, err)
 	}
 	fmt.Fprintf(d.s.out, "       %s (%s)\n", detail, took.Round(10*time.Millisecond))
 	d.results = append(d.results, result{s.name, detail, took})
 	return nil
+}
+
+// showLog prints the end of the mount's log, which finish removes, unless the
+// user asked for the end.
+func (d *demo) showLog(ctx context.Context) {
+	const most = 20
+	text, err := os.ReadFile(filepath.Join(d.work, "mount.log"))
+	if err != nil || ctx.Err() != nil {
+		return
+	}
+	lines := slices.Collect(strings.Lines(string(text)))
+	for _, line := range lines[max(0, len(lines)-most):] {
+		fmt.Fprintf(d.s.err, "mount: %s", line)
+	}
 }
 
 // summary prints the table at the end.

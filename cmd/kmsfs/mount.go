@@ -100,6 +100,9 @@ func mount(ctx context.Context, s std, c *config, fake bool) error {
 		return fmt.Errorf("mount on %s: %w; create the directory first", c.dir, err)
 	}
 	c.dir = dir
+	if !fake {
+		removeDead(s, dir)
+	}
 	if err := checkMountPoint(dir); err != nil {
 		return err
 	}
@@ -133,6 +136,19 @@ func mount(ctx context.Context, s std, c *config, fake bool) error {
 	return startServer(ctx, s)
 }
 
+// removeDead takes away what a kmsfs mount left whose process died, so that a
+// service can be started again. Where that does not work, checkMountPoint
+// says what to do.
+func removeDead(s std, dir string) {
+	_, err := os.Lstat(dir)
+	if !errors.Is(err, syscall.ENOTCONN) {
+		return
+	}
+	if m, ok, err := mountAt(dir); err == nil && ok && m.kind == mountKind && detach(dir) == nil {
+		fmt.Fprintf(s.err, "kmsfs: warning: the process of an earlier mount on %s had died; its mount was removed\n", dir)
+	}
+}
+
 // checkMountPoint says whether dir can be mounted on.
 func checkMountPoint(dir string) error {
 	info, err := os.Lstat(dir)
@@ -140,7 +156,7 @@ func checkMountPoint(dir string) error {
 	case errors.Is(err, os.ErrNotExist):
 		return fmt.Errorf("mount on %s: there is no such directory; create it first", dir)
 	case errors.Is(err, syscall.ENOTCONN):
-		return fmt.Errorf("mount on %s: a mount whose process died is still there; run kmsfs umount %s first", dir, dir)
+		return fmt.Errorf("mount on %s: a mount whose process died is still there; run fusermount3 -u -z %s first", dir, dir)
 	case err != nil:
 		return fmt.Errorf("mount on %s: %w; choose a directory that you can enter", dir, err)
 	case !info.IsDir():

@@ -78,6 +78,7 @@ func serve(c *config, log *slog.Logger, ready func(warnings []string) error) (er
 		daemon.SdNotify(false, daemon.SdNotifyStopping)
 		return m.lastDrain(second)
 	case <-first.Done():
+		m.log.Info("draining", "dir", m.c.dir)
 		daemon.SdNotify(false, daemon.SdNotifyStopping)
 		return m.leave(second)
 	}

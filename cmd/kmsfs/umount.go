@@ -80,7 +80,7 @@ func umountDead(s std, dir string, force bool) error {
 	case err != nil:
 		return err
 	case !ok:
-		return fmt.Errorf("unmount %s: nothing is mounted there; findmnt -t %s lists mounts", dir, mountKind)
+		return fmt.Errorf("unmount %s: nothing is mounted there; findmnt -t %s lists what is", dir, mountKind)
 	case m.kind != mountKind:
 		return fmt.Errorf("unmount %s: it is not a kmsfs mount but %s; use umount(8)", dir, m.kind)
 	}
