@@ -1,8 +1,6 @@
 package sandbox
 
 import (
-	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -10,7 +8,6 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
-	"strconv"
 	"sync"
 	"time"
 
@@ -32,9 +29,6 @@ const (
 	OtherAlias = "alias/kmsfs-other"
 	UserARN    = "arn:aws:iam::" + Account + ":user/kmsfs"
 )
-
-// grace is how long Close waits for requests in flight.
-const grace = 5 * time.Second
 
 // Options configure a sandbox. The zero value keeps everything in memory and serves plain HTTP on two free ports.
 type Options struct {
@@ -59,14 +53,15 @@ type Server struct {
 	Denials *wire.Denials
 
 	opts    Options
-	dir     string // of the CA
-	servers []*http.Server
+	dir     string   // of the CA
 	urls    []string // S3, KMS
-	cancel  context.CancelFunc
+	servers []*http.Server
 	serving errgroup.Group
+	close   func() error // once
 
 	mu         sync.Mutex
 	identities map[string]wire.Identity
+	unused     map[net.Conn]bool // connections without a request yet
 }
 
 // Start starts a sandbox. It has accepted both addresses when it returns.
@@ -77,7 +72,8 @@ func Start(o Options) (_ *Server, err error) {
 	if o.Region == "" {
 		o.Region = Region
 	}
-	s := &Server{opts: o, dir: o.Dir, Log: &wire.Log{}, Faults: &wire.Faults{}, Denials: &wire.Denials{}, identities: map[string]wire.Identity{}, cancel: func() {}}
+	s := &Server{opts: o, dir: o.Dir, Log: &wire.Log{}, Faults: &wire.Faults{}, Denials: &wire.Denials{}, identities: map[string]wire.Identity{}, unused: map[net.Conn]bool{}}
+	s.close = sync.OnceValue(s.shutdown)
 	s.AddIdentity(wire.Identity{AccessKey: AccessKey, SecretKey: SecretKey, ARN: UserARN})
 	defer func() {
 		if err != nil {
@@ -141,89 +137,6 @@ func (s *Server) services() (err error) {
 	return s.S3.CreateBucket(Bucket, s3.BucketOptions{})
 }
 
-// listen opens both ports and serves them.
-func (s *Server) listen() error {
-	host, port, err := net.SplitHostPort(s.opts.Listen)
-	if err != nil {
-		return err
-	}
-	second := s.opts.KMSListen
-	if n, err := strconv.Atoi(port); second == "" && err == nil && n > 0 {
-		second = net.JoinHostPort(host, strconv.Itoa(n+1))
-	} else if second == "" {
-		second = net.JoinHostPort(host, "0")
-	}
-	config, err := s.tlsConfig(host)
-	if err != nil {
-		return err
-	}
-	ctx, cancel := context.WithCancel(context.Background())
-	s.cancel = cancel
-	for i, handler := range []http.Handler{s.S3, s.KMS} {
-		l, err := net.Listen("tcp", []string{s.opts.Listen, second}[i])
-		if err != nil {
-			return err
-		}
-		s.urls = append(s.urls, s.url(l.Addr()))
-		if config != nil {
-			l = tls.NewListener(l, config)
-		}
-		s.serve(ctx, l, handler)
-	}
-	return nil
-}
-
-// serve serves one port until Close.
-func (s *Server) serve(ctx context.Context, l net.Listener, handler http.Handler) {
-	complaints := s.opts.ErrorLog
-	if complaints == nil {
-		complaints = slog.New(slog.DiscardHandler)
-	}
-	server := &http.Server{
-		Handler:           handler,
-		BaseContext:       func(net.Listener) context.Context { return ctx },
-		ReadHeaderTimeout: time.Minute,
-		ErrorLog:          slog.NewLogLogger(complaints.Handler(), slog.LevelWarn),
-	}
-	s.servers = append(s.servers, server)
-	s.serving.Go(func() error {
-		if err := server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
-			return err
-		}
-		return nil
-	})
-}
-
-// tlsConfig returns nil where TLS is off.
-func (s *Server) tlsConfig(host string) (*tls.Config, error) {
-	if !s.opts.TLS {
-		return nil, nil
-	}
-	ca, err := openAuthority(s.dir)
-	if err != nil {
-		return nil, err
-	}
-	leaf, err := ca.issue(host)
-	if err != nil {
-		return nil, err
-	}
-	// Faults tear connections, which needs HTTP/1.1: no other protocol is offered.
-	return &tls.Config{Certificates: []tls.Certificate{leaf}, NextProtos: []string{"http/1.1"}, MinVersion: tls.VersionTLS12}, nil
-}
-
-// url returns how a client on this machine reaches addr.
-func (s *Server) url(addr net.Addr) string {
-	scheme := "http"
-	if s.opts.TLS {
-		scheme = "https"
-	}
-	host, port, _ := net.SplitHostPort(addr.String()) // a listener's address always splits
-	if net.ParseIP(host).IsUnspecified() {
-		host = "127.0.0.1"
-	}
-	return scheme + "://" + net.JoinHostPort(host, port)
-}
-
 // URL is the endpoint of S3, such as https://127.0.0.1:41234.
 func (s *Server) URL() string { return s.urls[0] }
 
@@ -264,29 +177,4 @@ func (s *Server) identity(accessKey string) (wire.Identity, bool) {
 	defer s.mu.Unlock()
 	id, ok := s.identities[accessKey]
 	return id, ok
-}
-
-// Close stops the sandbox: requests in flight have some seconds to end, those that hang by a fault none. It may be
-// called again.
-func (s *Server) Close() error {
-	s.Faults.Clear()
-	ctx, cancel := context.WithTimeout(context.Background(), grace)
-	defer cancel()
-	var all []error
-	for _, server := range s.servers {
-		if err := server.Shutdown(ctx); err != nil {
-			all = append(all, server.Close())
-		}
-	}
-	s.servers = nil
-	s.cancel()
-	all = append(all, s.serving.Wait())
-	if s.S3 != nil {
-		all = append(all, s.S3.Close())
-		s.S3 = nil
-	}
-	if s.opts.Dir == "" && s.dir != "" {
-		all = append(all, os.RemoveAll(s.dir))
-	}
-	return errors.Join(all...)
 }

@@ -223,6 +223,27 @@ func TestClose(t *testing.T) {
 	}
 }
 
+// TestCloseDoesNotWaitForUnusedConnections: HTTP clients keep such connections in reserve.
+func TestCloseDoesNotWaitForUnusedConnections(t *testing.T) {
+	s := start(t, Options{})
+	conn, err := net.Dial("tcp", strings.TrimPrefix(s.URL(), "http://"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	s3c, _ := clients(t, s, user())
+	if _, err := putKMS(testContext(t), s3c, "k", "content"); err != nil { // accepted after the other connection
+		t.Fatal(err)
+	}
+	begin := time.Now()
+	if err := s.Close(); err != nil {
+		t.Error(err)
+	}
+	if took := time.Since(begin); took > grace/2 {
+		t.Errorf("took %v", took)
+	}
+}
+
 func TestStartRefused(t *testing.T) {
 	s := start(t, Options{})
 	if _, err := Start(Options{Listen: strings.TrimPrefix(s.URL(), "http://")}); err == nil || !strings.Contains(err.Error(), "address already in use") {
