@@ -87,8 +87,12 @@ func classify(ctx context.Context, op, key string, err error) error {
 
 func kindOf(ctx context.Context, err error) (Kind, string) {
 	var credentials *credentialsError
-	if errors.As(err, &credentials) {
+	var over *deadlineError
+	switch {
+	case errors.As(err, &credentials):
 		return Misconfigured, credentials.Hint()
+	case errors.As(err, &over):
+		return Timeout, ""
 	}
 	if ended(err) {
 		switch cause := context.Cause(ctx); {
@@ -121,8 +125,12 @@ func kindOf(ctx context.Context, err error) (Kind, string) {
 
 // plain replaces the SDK's wording of an ended context by its cause.
 func plain(ctx context.Context, err error) error {
-	if ended(err) && context.Cause(ctx) != nil {
+	var over *deadlineError
+	switch {
+	case ended(err) && context.Cause(ctx) != nil:
 		return context.Cause(ctx)
+	case errors.As(err, &over):
+		return err
 	}
 	return brief(err)
 }

@@ -18,7 +18,7 @@ const (
 	headerKeyID     = headerPrefix + "-Aws-Kms-Key-Id"
 	headerContext   = headerPrefix + "-Context"
 	headerBucketKey = headerPrefix + "-Bucket-Key-Enabled"
-	headerCommit    = "X-Amz-Meta-" + commitKey
+	headerCommit    = "X-Amz-Meta-Kmsfs-Commit" // commitKey in its canonical form
 )
 
 // commitKey is the user metadata that names the commit which made an object.

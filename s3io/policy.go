@@ -63,6 +63,7 @@ func (p Policy) normal() (Policy, error) {
 		if p.BucketKey == BucketKeyOn {
 			return p, misuse("S3 has no bucket keys for aws:kms:dsse", "leave out --bucket-key or use --sse aws:kms")
 		}
+		p.BucketKey = BucketKeyInherit
 	case ModeS3, ModeBucketDefault:
 		if p.BucketKey == BucketKeyOn || p.BucketKey == BucketKeyOff {
 			return p, misuse("--bucket-key has no meaning with --sse "+p.Mode, "leave it out or use --sse aws:kms")

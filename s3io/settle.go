@@ -101,10 +101,10 @@ func (b *Bucket) settle(ctx context.Context, c creation) (made, error) {
 			}
 		}
 		if f == refused || f == conflict && !passing(c, err) {
-			return made{}, refusal(ctx, c, err)
+			return made{}, b.refusal(ctx, c, err)
 		}
-		if pause(ctx, n) != nil {
-			return made{}, classify(ctx, c.op, c.key, err)
+		if over := pause(ctx, n); over != nil {
+			return made{}, classify(ctx, c.op, c.key, over)
 		}
 	}
 }
@@ -116,20 +116,26 @@ func passing(c creation, err error) bool {
 }
 
 // refusal gives a conflict the kind that the caller's condition asks for.
-func refusal(ctx context.Context, c creation, err error) error {
+func (b *Bucket) refusal(ctx context.Context, c creation, err error) error {
 	var e *Error
 	if err = classify(ctx, c.op, c.key, err); !errors.As(err, &e) {
 		return err
 	}
 	switch {
-	case e.Kind == Stale && c.cond.IfAbsent && status(err) == http.StatusPreconditionFailed:
-		e.Kind = Exists
-	case e.Kind == NotExist && c.cond.IfMatch != "" && c.op != opCopy && code(err) != "NoSuchUpload":
-		e.Kind = Stale // If-Match on a key that is gone
+	case e.Kind == Stale && c.cond.IfAbsent && status(err) == http.StatusPreconditionFailed && !b.absent(ctx, c.key):
+		e.Kind = Exists // else it was the source of a copy that changed
+	case e.Kind == NotExist && c.cond.IfMatch != "" && code(err) != "NoSuchUpload" && b.absent(ctx, c.key):
+		e.Kind = Stale // S3 says so of If-Match on a key that is gone, and of the source of a copy
 	case e.Kind == Permission && e.Hint == "":
 		e.Hint = "writing needs s3:PutObject, kms:GenerateDataKey and kms:Decrypt"
 	}
 	return e
+}
+
+// absent reports that there is nothing under key.
+func (b *Bucket) absent(ctx context.Context, key string) bool {
+	_, _, err := b.head(ctx, key, "")
+	return KindOf(err) == NotExist
 }
 
 // find looks for the object of this very commit, on a context of its own: the
