@@ -108,7 +108,8 @@ func (f *FS) answerCommit(op, path string, err error) syscall.Errno {
 func (f *FS) report(op, path string, err error, errno syscall.Errno) syscall.Errno {
 	switch errno {
 	case 0:
-	case syscall.ENOENT, syscall.EEXIST, syscall.ENOTEMPTY, syscall.EINTR, errnoNoXattr, syscall.EXDEV:
+	case syscall.ENOENT, syscall.EEXIST, syscall.ENOTEMPTY, syscall.ENOTDIR, syscall.EISDIR, syscall.ENAMETOOLONG,
+		syscall.EINVAL, syscall.EPERM, syscall.EXDEV, syscall.EINTR, errnoNoXattr:
 		f.log.Debug("refused", "op", op, "path", path, "errno", errno.Error(), "error", err)
 	default:
 		f.log.Error("failed", "op", op, "path", path, "errno", errno.Error(), "error", err)

@@ -138,13 +138,16 @@ func (f *FS) mounted() (*fuse.Server, string) {
 // Unmount detaches the tree. The error is EBUSY while files are open or
 // processes have their working directory in it.
 func (f *FS) Unmount() error {
-	server, dir := f.mounted()
-	if server == nil {
+	_, dir := f.mounted()
+	if dir == "" {
 		return nil
 	}
 	if err := unmount(dir); err != nil {
 		return fmt.Errorf("unmount %s: %w", dir, err)
 	}
+	f.mu.Lock()
+	f.mountedAt = ""
+	f.mu.Unlock()
 	f.Wait()
 	return nil
 }

@@ -587,10 +587,7 @@ func TestSomebodyElseChangesAFile(t *testing.T) {
 		t.Errorf("the old descriptor shows %d bytes, %v", st.Size(), err)
 	}
 	_, err = wr.WriteString("lost")
-	if err == nil {
-		err = wr.Close()
-	}
-	m.fails(err, syscall.ESTALE)
+	m.fails(errors.Join(err, wr.Close()), syscall.ESTALE)
 	m.wants("f", "three")
 	check(t, b.Delete(context.Background(), w.head(b, "f")))
 	_, err = os.Stat(m.path("f"))

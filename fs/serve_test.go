@@ -125,7 +125,9 @@ func (w *world) s3() s3io.Options {
 }
 
 // defaults are those of the command.
-func defaults() Options { return Options{PosixAttrs: true, AttrTTL: time.Second, FSName: "s3://demo/p"} }
+func defaults() Options {
+	return Options{PosixAttrs: true, AttrTTL: time.Second, FSName: "s3://demo/p"}
+}
 
 // mount mounts with the defaults, as edit changes them.
 func (w *world) mount(edit func(*served)) *mount {
@@ -134,6 +136,7 @@ func (w *world) mount(edit func(*served)) *mount {
 	if err != nil {
 		w.t.Fatal(err)
 	}
+	w.box.Log.Reset() // tests count their own requests, not those of the probe
 	return m
 }
 
@@ -172,6 +175,8 @@ func (w *world) tryMount(dir string, edit func(*served)) (*mount, error) {
 		abort.Stop()
 	})
 	if answer := m.line(); answer != "ok" {
+		_ = m.cmd.Wait()
+		m.cmd = nil
 		return nil, errors.New(strings.TrimPrefix(answer, "error "))
 	}
 	return m, nil
