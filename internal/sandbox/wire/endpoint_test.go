@@ -252,6 +252,10 @@ func TestFaults(t *testing.T) {
 							t.Error("header was not edited")
 						}
 					}
+					faulty := b.log.Requests()[2]
+					if caller := map[bool]string{true: tester.ARN}[c.applied == 1]; faulty.Caller != caller {
+						t.Errorf("logged caller %q of a request that was applied %d times", faulty.Caller, c.applied)
+					}
 					if rule.Hits() != 1 || b.applied.Load() != 3+c.applied {
 						t.Errorf("%d hits, %d applied", rule.Hits(), b.applied.Load())
 					}
