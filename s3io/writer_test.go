@@ -355,7 +355,9 @@ func TestWritersShareASmallBudget(t *testing.T) {
 			const writers = 64
 			done := make(chan error, writers)
 			want := randomBytes(9, 2*minPart+100)
-			size := func(i int) int { return []int{4 << 10, 300_000, 3 << 20, len(want)}[i%4] - i }
+			size := func(i int) int {
+				return []int{4 << 10, 300_000, 1 << 20, 4 << 10, 300_000, 3 << 20, 4 << 10, len(want)}[i%8] - i
+			}
 			for i := range writers {
 				go func() {
 					w := r.b.NewWriter(fmt.Sprint("file", i), nil, Condition{})
