@@ -78,7 +78,7 @@ func atomicReplacement(t *testing.T) {
 
 func closeToOpen(t *testing.T) {
 	s := harness.Sandbox(t)
-	a, b := s.Mount(t, "--attr-ttl", "0s"), s.Mount(t, "--attr-ttl", "0s", "--state-dir", t.TempDir())
+	a, b := s.Mount(t, "--attr-ttl", "0s"), s.OtherHost().Mount(t, "--attr-ttl", "0s")
 	for i := range 5 {
 		body := random(uint64(i), 3<<20)
 		write(t, a.Path("f"), body)
@@ -134,7 +134,7 @@ func noLostUpdate(t *testing.T) {
 
 func mkdirIsExact(t *testing.T) {
 	s := harness.Sandbox(t)
-	a, b := s.Mount(t), s.Mount(t, "--state-dir", t.TempDir())
+	a, b := s.Mount(t), s.OtherHost().Mount(t)
 	for i := range 30 {
 		name := string(rune('a'+i%26)) + string(rune('0'+i/26))
 		var won atomic.Int32

@@ -77,6 +77,9 @@ func (s *Server) MountAt(t testing.TB, dir string, flags ...string) *Mount {
 	}()
 	t.Cleanup(m.cleanup)
 	m.awaitMounted()
+	if s.Sandbox != nil {
+		s.Sandbox.Log.Reset() // tests count what they do, not the probe
+	}
 	dev := device(t, dir)
 	watchdog := time.AfterFunc(Limit, func() { _ = abortConnection(dev); _ = m.cmd.Process.Kill() })
 	t.Cleanup(func() { watchdog.Stop() })

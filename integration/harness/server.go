@@ -75,6 +75,14 @@ func (s *Server) stateDir(t testing.TB) string {
 	return s.state
 }
 
+// OtherHost returns the same server as another host sees it: with a state
+// directory, and so an identity, of its own.
+func (s *Server) OtherHost() *Server {
+	other := *s
+	other.state = ""
+	return &other
+}
+
 // connect makes the independent client.
 func (s *Server) connect(t testing.TB) {
 	t.Helper()
