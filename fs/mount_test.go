@@ -620,22 +620,31 @@ func TestCreatingManyFilesCostsOneRequestEach(t *testing.T) {
 	}
 }
 
-func TestMmap(t *testing.T) {
+func TestAMappingThatOutlivesItsDescriptorIsCommitted(t *testing.T) {
 	w := newWorld(t)
 	m := w.mount(nil)
 	m.write("f", strings.Repeat("a", 8192))
-	f, err := os.OpenFile(m.path("f"), os.O_RDWR, 0)
-	check(t, err)
-	p, err := syscall.Mmap(int(f.Fd()), 0, 8192, syscall.PROT_READ|syscall.PROT_WRITE, syscall.MAP_SHARED)
-	check(t, err)
-	check(t, f.Close())
-	copy(p[4000:], "through the mapping")
-	check(t, syscall.Munmap(p)) // written back after close: Release commits it
-	waitFor(t, "the commit", func() bool { return m.ask("pending") == "" && w.box.Log.Count("PutObject") == 2 })
+	m.writeMapping("f")
+	waitFor(t, "the commit", func() bool { return m.ask("pending") == "" })
+	m.close()
+	m = w.mount(nil)
 	got, err := os.ReadFile(m.path("f"))
 	if err != nil || string(got[4000:4019]) != "through the mapping" {
 		t.Errorf("%q, %v", got[4000:4019], err)
 	}
+}
+
+func TestAMappingThatCannotBeSavedIsToldOf(t *testing.T) {
+	w := newWorld(t)
+	m := w.mount(nil)
+	m.write("f", strings.Repeat("a", 8192))
+	rule := w.box.Faults.Add(wire.Fault{Op: "PutObject", Kind: wire.Answer, Status: 403, Code: "AccessDenied"})
+	m.writeMapping("f")
+	waitFor(t, "the failure", func() bool { return m.ask("failures") != "" && m.ask("pending") == "" })
+	rule.Remove()
+	_, err := os.Open(m.path("f"))
+	m.fails(err, syscall.EACCES)
+	m.wants("f", strings.Repeat("a", 8192))
 }
 
 func TestDrainCommitsOpenFiles(t *testing.T) {

@@ -41,7 +41,35 @@ func TestMain(m *testing.M) {
 		}
 		return
 	}
+	if path := os.Getenv(mapEnv); path != "" {
+		if err := writeMapping(path); err != nil {
+			fmt.Println(err)
+			os.Exit(1)
+		}
+		return
+	}
 	os.Exit(m.Run())
+}
+
+// mapEnv names the variable that makes the test binary write to a file through
+// a mapping that outlives the descriptor. The sandbox must not be in that
+// process: while munmap waits for the write, nothing there can get memory.
+const mapEnv = "KMSFS_TEST_MAP"
+
+func writeMapping(path string) error {
+	f, err := os.OpenFile(path, os.O_RDWR, 0)
+	if err != nil {
+		return err
+	}
+	p, err := syscall.Mmap(int(f.Fd()), 0, 8192, syscall.PROT_READ|syscall.PROT_WRITE, syscall.MAP_SHARED)
+	if err != nil {
+		return err
+	}
+	if err := f.Close(); err != nil {
+		return err
+	}
+	copy(p[4000:], "through the mapping")
+	return syscall.Munmap(p) // written back after close
 }
 
 func serve(config string) error {
@@ -63,6 +91,7 @@ func serve(config string) error {
 	if err := f.Mount(c.Dir); err != nil {
 		return err
 	}
+	defer syscall.Unmount(c.Dir, syscall.MNT_DETACH) // when the test died; a mount that is gone is EINVAL
 	fmt.Println("ok")
 	lines := bufio.NewScanner(os.Stdin)
 	for lines.Scan() {
@@ -259,6 +288,20 @@ func (m *mount) wants(name, content string) {
 	}
 	if string(got) != content {
 		m.t.Fatalf("%s has %d bytes %.40q, want %d %.40q", name, len(got), got, len(content), content)
+	}
+}
+
+// writeMapping writes to a file from another process.
+func (m *mount) writeMapping(name string) {
+	m.t.Helper()
+	self, err := os.Executable()
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	cmd := exec.Command(self)
+	cmd.Env = append(os.Environ(), mapEnv+"="+m.path(name))
+	if out, err := cmd.CombinedOutput(); err != nil {
+		m.t.Fatalf("%v: %s", err, out)
 	}
 }
 
