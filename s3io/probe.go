@@ -95,7 +95,12 @@ func (c Capabilities) missing() []string {
 }
 
 // run probes. AWS is trusted to honour what it documents.
-func (p *probe) run(ctx context.Context) (Capabilities, error) {
+func (p *probe) run(ctx context.Context) (_ Capabilities, err error) {
+	defer func() {
+		if err != nil {
+			p.dropUploads(ctx)
+		}
+	}()
 	create, err := p.create(ctx)
 	if err != nil {
 		return Capabilities{}, err

@@ -126,7 +126,7 @@ func (p *probe) honours(ctx context.Context, op string, by send, c Condition) (b
 		return false, nil
 	case status(err) == http.StatusPreconditionFailed:
 		return true, nil
-	case fateOf(err) == refused:
+	case fateOf(err) == refused && KindOf(classify(ctx, "probe", p.key, err)) != Permission:
 		return false, nil // it does not know the condition, or not the operation
 	}
 	return false, p.refused(ctx, op+" the object", err)
@@ -220,29 +220,46 @@ func (p *probe) deletes(ctx context.Context) (bool, error) {
 		return false, nil
 	case status(err) == http.StatusPreconditionFailed:
 		return true, nil
-	case fateOf(err) == refused:
+	case fateOf(err) == refused && KindOf(classify(ctx, "probe", p.key, err)) != Permission:
 		return false, nil
 	}
 	return false, p.refused(ctx, "delete the object", err)
 }
 
-// clean removes every version of the object, delete markers too.
+// dropUploads aborts uploads whose answers were lost. The key is the probe's
+// alone, so they are its own. Whether it may list them is chance.
+func (p *probe) dropUploads(ctx context.Context) {
+	ctx, deadline := p.b.reading(context.WithoutCancel(ctx))
+	defer deadline.stop()
+	full := p.b.full(p.key)
+	all, err := p.b.s3.ListMultipartUploads(ctx, &s3.ListMultipartUploadsInput{Bucket: &p.b.opts.Bucket, Prefix: &full}, few)
+	if err != nil {
+		return
+	}
+	for _, u := range all.Uploads {
+		if err := p.b.abortUpload(ctx, upload{key: p.key, id: aws.ToString(u.UploadId)}); err != nil {
+			p.b.warn(fmt.Sprintf("an upload of the probe could not be aborted: %v", err))
+		}
+	}
+}
+
+// clean removes every version of the object, delete markers too: those that
+// the server lists, for answers may have been lost, and those that it named.
 func (p *probe) clean(ctx context.Context) error {
 	ctx, deadline := p.b.reading(context.WithoutCancel(ctx))
 	defer deadline.stop()
-	versions := slices.DeleteFunc(p.versions, func(v string) bool { return v == "" })
-	if len(versions) == 0 {
-		return p.b.deleteVersion(ctx, p.key, "")
-	}
 	full := p.b.full(p.key)
-	all, err := p.b.s3.ListObjectVersions(ctx, &s3.ListObjectVersionsInput{Bucket: &p.b.opts.Bucket, Prefix: &full})
-	if err == nil { // also those whose answers were lost
+	versions := slices.DeleteFunc(p.versions, func(v string) bool { return v == "" })
+	all, err := p.b.s3.ListObjectVersions(ctx, &s3.ListObjectVersionsInput{Bucket: &p.b.opts.Bucket, Prefix: &full}, few)
+	if err == nil {
 		for _, v := range all.Versions {
 			versions = append(versions, aws.ToString(v.VersionId))
 		}
 		for _, v := range all.DeleteMarkers {
 			versions = append(versions, aws.ToString(v.VersionId))
 		}
+	} else if len(versions) == 0 {
+		versions = []string{""} // a server without versions
 	}
 	slices.Sort(versions)
 	var errs []error

@@ -185,6 +185,25 @@ func (s *stage) remains(b *Bucket) []string {
 	return all
 }
 
+// clear removes every version from a bucket.
+func (s *stage) clear(b *Bucket) {
+	s.t.Helper()
+	versions, err := b.s3.ListObjectVersions(s.ctx, &s3.ListObjectVersionsInput{Bucket: &b.opts.Bucket})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	for _, v := range versions.Versions {
+		if err := b.deleteVersion(s.ctx, strings.TrimPrefix(*v.Key, b.opts.Prefix), aws.ToString(v.VersionId)); err != nil {
+			s.t.Fatal(err)
+		}
+	}
+	for _, v := range versions.DeleteMarkers {
+		if err := b.deleteVersion(s.ctx, strings.TrimPrefix(*v.Key, b.opts.Prefix), aws.ToString(v.VersionId)); err != nil {
+			s.t.Fatal(err)
+		}
+	}
+}
+
 // wantKind fails unless err is of the kind.
 func wantKind(t *testing.T, err error, want Kind) {
 	t.Helper()
