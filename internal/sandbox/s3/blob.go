@@ -18,8 +18,9 @@ import (
 type blobs interface {
 	create(id string) (io.WriteCloser, error) // until Close the blob may be incomplete
 	open(id string) (blobReader, error)
-	remove(id string) error // an absent blob is no error
-	keep(known map[string]bool) error
+	remove(id string) error           // an absent blob is no error
+	keep(known map[string]bool) error // removes all others
+	close() error
 }
 
 type blobReader interface {
@@ -83,8 +84,13 @@ func (m *memoryBlobs) remove(id string) error {
 
 func (m *memoryBlobs) keep(map[string]bool) error { return nil }
 
-// dirBlobs are files below a directory, spread over 256 subdirectories.
-type dirBlobs struct{ dir string }
+func (m *memoryBlobs) close() error { return nil }
+
+// dirBlobs are files below a directory, spread over 256 subdirectories, and a pack of the small ones.
+type dirBlobs struct {
+	dir  string
+	pack *pack
+}
 
 func newDirBlobs(dir string) (*dirBlobs, error) {
 	for i := range 256 {
@@ -92,30 +98,44 @@ func newDirBlobs(dir string) (*dirBlobs, error) {
 			return nil, err
 		}
 	}
-	return &dirBlobs{dir}, nil
+	small, err := openPack(filepath.Join(dir, packName))
+	return &dirBlobs{dir, small}, err
 }
+
+const packName = "small.pack"
 
 func (d *dirBlobs) path(id string) string { return filepath.Join(d.dir, id[:2], id) }
 
-func (d *dirBlobs) create(id string) (io.WriteCloser, error) {
-	return os.OpenFile(d.path(id), os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+func (d *dirBlobs) create(id string) (io.WriteCloser, error) { return &dirWriter{in: d, id: id}, nil }
+
+func (d *dirBlobs) open(id string) (blobReader, error) {
+	if r, ok := d.pack.open(id); ok {
+		return r, nil
+	}
+	return os.Open(d.path(id))
 }
 
-func (d *dirBlobs) open(id string) (blobReader, error) { return os.Open(d.path(id)) }
-
 func (d *dirBlobs) remove(id string) error {
+	if d.pack.remove(id) {
+		return nil
+	}
 	if err := os.Remove(d.path(id)); !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
 	return nil
 }
 
-// keep removes what a crash left behind: every blob that is not known.
+// keep removes what was removed from the pack, and what a crash left behind: every blob that is not known.
 func (d *dirBlobs) keep(known map[string]bool) error {
+	if err := d.pack.keepOnly(filepath.Join(d.dir, packName), known); err != nil {
+		return err
+	}
 	return filepath.WalkDir(d.dir, func(path string, entry fs.DirEntry, err error) error {
-		if err != nil || entry.IsDir() || known[entry.Name()] {
+		if err != nil || entry.IsDir() || known[entry.Name()] || filepath.Dir(path) == d.dir {
 			return err
 		}
 		return os.Remove(path)
 	})
 }
+
+func (d *dirBlobs) close() error { return d.pack.file.Close() }

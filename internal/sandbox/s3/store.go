@@ -1,6 +1,7 @@
 package s3
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -72,11 +73,11 @@ func newStore(dir string, now func() time.Time) (*store, error) {
 
 func (s *store) close() error {
 	if s.journal == nil {
-		return nil
+		return s.blobs.close()
 	}
 	s.commit.Lock()
 	defer s.commit.Unlock()
-	return s.journal.close()
+	return errors.Join(s.journal.close(), s.blobs.close())
 }
 
 // view calls look with the bucket as it is; look must not block nor keep the bucket.
