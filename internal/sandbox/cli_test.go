@@ -2,6 +2,7 @@ package sandbox
 
 import (
 	"bytes"
+	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"os"
@@ -37,10 +38,10 @@ func (c awsCLI) run(args ...string) (string, error) {
 	if args[0] == "kms" {
 		endpoint = c.s.KMSURL()
 	}
-	args = append([]string{"--endpoint-url", endpoint, "--output", "json", "--no-cli-pager"}, args...)
+	args = append([]string{"--endpoint-url", endpoint, "--output", "json"}, args...)
 	cmd := exec.CommandContext(testContext(c.t), c.path, args...)
 	cmd.Dir = c.dir
-	cmd.Env = append(c.s.Env(), "PATH="+os.Getenv("PATH"), "HOME="+c.dir)
+	cmd.Env = append(c.s.Env(), "PATH="+os.Getenv("PATH"), "HOME="+c.dir, "AWS_PAGER=")
 	out, err := cmd.CombinedOutput()
 	return string(out), err
 }
@@ -59,6 +60,19 @@ func (c awsCLI) must(args ...string) map[string]any {
 		}
 	}
 	return fields
+}
+
+// binary returns a parameter for what the CLI printed in base64; its versions differ in how they take that directly.
+func (c awsCLI) binary(text string) string {
+	c.t.Helper()
+	raw, err := base64.StdEncoding.DecodeString(text)
+	if err == nil {
+		err = os.WriteFile(filepath.Join(c.dir, "blob"), raw, 0o600)
+	}
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	return "fileb://blob"
 }
 
 func TestCLIDrivesKMS(t *testing.T) {
@@ -88,12 +102,12 @@ func TestCLIDrivesKMS(t *testing.T) {
 	}
 	sealed := c.must("kms", "encrypt", "--key-id", "alias/cli", "--plaintext", "fileb://plain", "--encryption-context", "a=1,b=2")
 	blob := sealed["CiphertextBlob"].(string)
-	opened := c.must("kms", "decrypt", "--cli-binary-format", "base64", "--ciphertext-blob", blob, "--encryption-context", "b=2,a=1")
+	opened := c.must("kms", "decrypt", "--ciphertext-blob", c.binary(blob), "--encryption-context", "b=2,a=1")
 	if sealed["KeyId"] != arn || opened["KeyId"] != arn || opened["Plaintext"] != "YSBzZWNyZXQ=" {
 		t.Errorf("encrypt %v, decrypt %v", sealed, opened)
 	}
 	data := c.must("kms", "generate-data-key", "--key-id", arn, "--key-spec", "AES_256")
-	opened = c.must("kms", "decrypt", "--cli-binary-format", "base64", "--ciphertext-blob", data["CiphertextBlob"].(string), "--key-id", arn)
+	opened = c.must("kms", "decrypt", "--ciphertext-blob", c.binary(data["CiphertextBlob"].(string)), "--key-id", arn)
 	if opened["Plaintext"] != data["Plaintext"] {
 		t.Errorf("generate-data-key %v, decrypt %v", data, opened)
 	}
@@ -108,8 +122,8 @@ func cliRefusals(c awsCLI, id, arn, blob string) {
 		code string
 		args []string
 	}{
-		{"(InvalidCiphertextException)", []string{"kms", "decrypt", "--cli-binary-format", "base64", "--ciphertext-blob", blob, "--encryption-context", "a=1"}},
-		{"(IncorrectKeyException)", []string{"kms", "decrypt", "--cli-binary-format", "base64", "--ciphertext-blob", blob, "--key-id", KeyAlias}},
+		{"(InvalidCiphertextException)", []string{"kms", "decrypt", "--ciphertext-blob", c.binary(blob), "--encryption-context", "a=1"}},
+		{"(IncorrectKeyException)", []string{"kms", "decrypt", "--ciphertext-blob", c.binary(blob), "--key-id", KeyAlias}},
 		{"(NotFoundException)", []string{"kms", "describe-key", "--key-id", "alias/none"}},
 		{"(AlreadyExistsException)", []string{"kms", "create-alias", "--alias-name", "alias/cli", "--target-key-id", id}},
 	} {

@@ -95,7 +95,7 @@ func (e *Endpoint) fail(rule *Rule, a *answer, r *http.Request) {
 	case FlipByte:
 		a.flip = rule.fault.Cut
 		e.serve(a, r)
-	case EditHeader:
+	default: // EditHeader
 		a.edit = rule.fault.Edit
 		e.serve(a, r)
 	}
