@@ -50,8 +50,9 @@ func plainBody(r *http.Request, payload string, sign signer, seed string) *Error
 	r.Header.Set("Content-Length", strconv.FormatInt(size, 10))
 	r.Header.Set("X-Amz-Content-Sha256", unsignedPayload)
 	r.Header.Del("X-Amz-Decoded-Content-Length")
+	rest := withoutChunked(r.Header.Values("Content-Encoding"))
 	r.Header.Del("Content-Encoding")
-	if rest := withoutChunked(r.Header.Values("Content-Encoding")); rest != "" {
+	if rest != "" {
 		r.Header.Set("Content-Encoding", rest)
 	}
 	return nil

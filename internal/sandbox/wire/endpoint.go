@@ -76,6 +76,7 @@ func (e *Endpoint) fail(rule *Rule, a *answer, r *http.Request) {
 		e.apply(a, r)
 		e.Render(a, r, rule.err())
 	case ResetBefore:
+		drain(r)
 		a.tear(true)
 	case ResetAfter:
 		e.apply(a, r)
@@ -111,7 +112,7 @@ func (e *Endpoint) apply(a *answer, r *http.Request) {
 // maxDrain bounds what is read of a request that is refused without being looked at.
 const maxDrain = 64 << 20
 
-// drain reads the rest of the body, so that a client that is still sending sees the answer rather than a reset.
+// drain reads the rest of the body: a client that is still sending would see the answer or the reset only by chance.
 func drain(r *http.Request) { _, _ = io.CopyN(io.Discard, r.Body, maxDrain) }
 
 // keepBody reads the body ahead of its use: only when it was read to its end does the server notice that the client
