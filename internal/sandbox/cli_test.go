@@ -1,10 +1,8 @@
 package sandbox
 
 import (
-	"bytes"
 	"encoding/base64"
 	"encoding/json"
-	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -12,8 +10,8 @@ import (
 	"testing"
 )
 
-// awsCLI runs the AWS CLI, which knows nothing of this repository, against the sandbox. Debian's is preferred: the
-// design names its version.
+// awsCLI runs the AWS CLI, which knows nothing of this repository, against the sandbox's KMS; the integration suite does
+// so against its S3. Debian's is preferred: the design names its version.
 type awsCLI struct {
 	t    *testing.T
 	s    *Server
@@ -34,11 +32,7 @@ func newCLI(t *testing.T, s *Server) awsCLI {
 // run returns what the CLI prints, and its exit status as an error.
 func (c awsCLI) run(args ...string) (string, error) {
 	c.t.Helper()
-	endpoint := c.s.URL()
-	if args[0] == "kms" {
-		endpoint = c.s.KMSURL()
-	}
-	args = append([]string{"--endpoint-url", endpoint, "--output", "json"}, args...)
+	args = append([]string{"--endpoint-url", c.s.KMSURL(), "--output", "json"}, args...)
 	cmd := exec.CommandContext(testContext(c.t), c.path, args...)
 	cmd.Dir = c.dir
 	cmd.Env = append(c.s.Env(), "PATH="+os.Getenv("PATH"), "HOME="+c.dir, "AWS_PAGER=")
@@ -76,7 +70,6 @@ func (c awsCLI) binary(text string) string {
 }
 
 func TestCLIDrivesKMS(t *testing.T) {
-	t.Parallel() // the CLI takes a second to start
 	s := start(t, Options{TLS: true})
 	c := newCLI(t, s)
 	meta := c.must("kms", "create-key", "--description", "made by the CLI")["KeyMetadata"].(map[string]any)
@@ -140,64 +133,5 @@ func cliRefusals(c awsCLI, id, arn, blob string) {
 	}
 	if got := c.must("kms", "cancel-key-deletion", "--key-id", id); got["KeyId"] != arn {
 		t.Errorf("cancel-key-deletion: %v", got)
-	}
-}
-
-func TestCLIDrivesS3(t *testing.T) {
-	t.Parallel()
-	s := start(t, Options{TLS: true, RequireTLS: true})
-	c := newCLI(t, s)
-	arn := s.KMS.KeyARN(KeyAlias)
-	big := bytes.Repeat([]byte("content of many parts"), 1<<20) // 20 MiB: the CLI sends it in parts
-	for name, content := range map[string][]byte{"small": []byte("small"), "big": big} {
-		if err := os.WriteFile(filepath.Join(c.dir, name), content, 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	sse := []string{"--server-side-encryption", "aws:kms", "--ssekms-key-id", KeyAlias, "--bucket-key-enabled",
-		"--ssekms-encryption-context", "eyJ0ZWFtIjoiYmFja3VwIn0="} // {"team":"backup"}
-	want := map[string]any{"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": arn, "BucketKeyEnabled": true}
-	check := func(what string, got map[string]any) {
-		t.Helper()
-		for name, value := range want {
-			if got[name] != value {
-				t.Errorf("%s: %s is %v, want %v", what, name, got[name], value)
-			}
-		}
-	}
-	api := func(op, key string, args ...string) map[string]any {
-		t.Helper()
-		return c.must(append([]string{"s3api", op, "--bucket", Bucket, "--key", key}, args...)...)
-	}
-	check("put-object", api("put-object", "a", append(sse, "--body", "small")...))
-	check("head-object", api("head-object", "a"))
-	check("get-object", api("get-object", "a", "got"))
-	check("copy-object", api("copy-object", "b", append(sse, "--copy-source", Bucket+"/a")...))
-	check("head-object of the copy", api("head-object", "b"))
-	upload := api("create-multipart-upload", "c", sse...)
-	check("create-multipart-upload", upload)
-	id := upload["UploadId"].(string)
-	part := api("upload-part", "c", "--upload-id", id, "--part-number", "1", "--body", "small")
-	check("upload-part", part)
-	check("complete-multipart-upload", api("complete-multipart-upload", "c", "--upload-id", id,
-		"--multipart-upload", fmt.Sprintf(`{"Parts":[{"PartNumber":1,"ETag":%q}]}`, part["ETag"])))
-	check("head-object of the upload", api("head-object", "c"))
-
-	for _, args := range [][]string{
-		{"s3", "cp", "big", "s3://demo/big", "--sse", "aws:kms", "--sse-kms-key-id", arn},
-		{"s3", "cp", "s3://demo/big", "again"},
-	} {
-		if out, err := c.run(args...); err != nil {
-			t.Fatalf("aws %s: %v: %s", strings.Join(args, " "), err, out)
-		}
-	}
-	if again, err := os.ReadFile(filepath.Join(c.dir, "again")); err != nil || !bytes.Equal(again, big) {
-		t.Errorf("s3 cp there and back: %d bytes, %v", len(again), err)
-	}
-	want["BucketKeyEnabled"] = nil // s3 cp has no flag for it
-	check("head-object of big", api("head-object", "big"))
-	out, err := c.run("s3api", "put-object", "--bucket", Bucket, "--key", "d", "--server-side-encryption", "aws:kms", "--ssekms-key-id", "alias/none")
-	if err == nil || !strings.Contains(out, "(KMS.NotFoundException)") {
-		t.Errorf("put-object under an unknown key: %v: %s", err, out)
 	}
 }
