@@ -222,21 +222,6 @@ func (c *chunk) leave() {
 	}
 }
 
-// stay takes the promise of leave back.
-func (c *chunk) stay() {
-	c.budget.mu.Lock()
-	defer c.budget.mu.Unlock()
-	c.stayLocked()
-	c.budget.serveLocked()
-}
-
-func (c *chunk) stayLocked() {
-	if c.leaving {
-		c.leaving = false
-		c.budget.leaving -= c.class.size()
-	}
-}
-
 // release gives the chunk back; its memory must not be touched any more.
 func (c *chunk) release() {
 	b := c.budget
@@ -245,7 +230,9 @@ func (c *chunk) release() {
 	if c.mem == nil {
 		panic("s3io: chunk released twice")
 	}
-	c.stayLocked()
+	if c.leaving {
+		b.leaving -= c.class.size()
+	}
 	b.used -= c.class.size()
 	if b.closed {
 		b.unmapLocked(c.mem)

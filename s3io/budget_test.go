@@ -60,24 +60,26 @@ func TestBudgetWaitsOnlyForChunksThatLeave(t *testing.T) {
 	}
 
 	held.leave()
-	got := make(chan error, 2)
+	got, both := make(chan error), make(chan struct{})
 	for range 2 {
 		go func() {
 			k, err := b.get(t.Context(), large)
-			if err == nil {
-				defer k.release()
-			}
 			got <- err
+			if err == nil {
+				<-both
+				k.release()
+			}
 		}()
 	}
 	waitFor(t, func() bool { b.mu.Lock(); defer b.mu.Unlock(); return len(b.waiters) == 2 })
-	held.stay() // the promise is taken back: nobody may wait for it
-	for range 2 {
-		if err := <-got; !errors.Is(err, errScarce) {
-			t.Fatalf("waiter after stay: %v, want errScarce", err)
-		}
+	held.release() // one gets it, and nothing leaves any more
+	if a, b := <-got, <-got; (a == nil) == (b == nil) || !errors.Is(errors.Join(a, b), errScarce) {
+		t.Fatalf("waiters: %v and %v, want one nil and one errScarce", a, b)
 	}
+	close(both)
+	waitFor(t, func() bool { now, _ := b.inUse(); return now == 0 })
 
+	held = b.tryGet(large)
 	held.leave()
 	go func() {
 		k, err := b.get(t.Context(), large)

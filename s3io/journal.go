@@ -148,19 +148,6 @@ func (j *journal) appendLocked(e entry) error {
 	return err
 }
 
-// stale returns the uploads that processes of this identity left behind.
-func (j *journal) stale() []entry {
-	var all []entry
-	_ = j.eachStale(func(entries []entry) error {
-		all = append(all, entries...)
-		return errKeep
-	})
-	return all
-}
-
-// errKeep tells eachStale to keep the file.
-var errKeep = errors.New("keep")
-
 // eachStale calls f with what each ended process left behind, and removes its
 // file when f returns nil. Files of live processes are locked and left alone.
 func (j *journal) eachStale(f func([]entry) error) error {
@@ -176,7 +163,7 @@ func (j *journal) eachStale(f func([]entry) error) error {
 		if path == j.path {
 			continue
 		}
-		if err := oneStale(path, f); err != nil && !errors.Is(err, errKeep) {
+		if err := oneStale(path, f); err != nil {
 			errs = append(errs, err)
 		}
 	}

@@ -22,6 +22,16 @@ func mustJournal(t *testing.T, dir string) *journal {
 // crash ends a journal as the end of its process would.
 func (j *journal) crash() { j.file.Close() }
 
+// stale returns the uploads that processes which ended left behind.
+func (j *journal) stale() []entry {
+	var all []entry
+	_ = j.eachStale(func(entries []entry) error {
+		all = append(all, entries...)
+		return errors.New("keep the file")
+	})
+	return all
+}
+
 func check(t *testing.T, err error) {
 	t.Helper()
 	if err != nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"sort"
 	"strings"
@@ -21,11 +22,11 @@ type writes struct {
 	parts  schedule
 	inCore int64 // largest part that is kept in memory
 
-	mu      sync.Mutex
-	tasks   int             // running in the background
-	idle    chan struct{}   // closed when tasks fell to 0; nil while none wait
-	active  map[*Writer]int // writers with work under way, and how much
-	stopped bool            // close was called
+	mu     sync.Mutex
+	tasks  int             // running in the background
+	idle   chan struct{}   // closed when tasks fell to 0; nil while none wait
+	active map[*Writer]int // writers with work under way, and how much
+	open   map[*session]struct{}
 }
 
 // newWrites takes the share of o's resources that is for writing: half of the
@@ -41,6 +42,7 @@ func newWrites(o Options) (*writes, error) {
 		parts:  parts,
 		inCore: o.Memory / 8,
 		active: map[*Writer]int{},
+		open:   map[*session]struct{}{},
 	}
 	if !o.ReadOnly {
 		if w.spool, err = openSpool(o.SpoolDir, o.SpoolSize); err != nil {
@@ -89,9 +91,17 @@ func (s *writes) wait() {
 	}
 }
 
-// close waits for the background work, which ends early when the bucket's
-// context does, and frees memory and spool. Writers are of no use after it.
+// close aborts the uploads of writers that nobody ended, waits for the
+// background work, which ends early when the bucket's context does, and frees
+// memory and spool. Writers are of no use after it.
 func (s *writes) close(context.Context) error {
+	s.wait()
+	s.mu.Lock()
+	left := slices.Collect(maps.Keys(s.open))
+	s.mu.Unlock()
+	for _, up := range left {
+		up.w.Abort()
+	}
 	s.wait()
 	s.mem.close()
 	if s.spool == nil {
@@ -163,6 +173,9 @@ type session struct {
 func newSession(w *Writer, a Attrs) *session {
 	s := &session{b: w.b, w: w, attrs: a, created: make(chan struct{})}
 	s.ctx, s.cancel = context.WithCancel(w.b.ctx)
+	w.b.writes.mu.Lock()
+	w.b.writes.open[s] = struct{}{}
+	w.b.writes.mu.Unlock()
 	s.spawn(func() {
 		defer close(s.created)
 		up, err := s.b.createUpload(s.ctx, w.key, a)
@@ -291,9 +304,18 @@ func (s *session) wait() ([]part, int64, error) {
 	return s.parts, s.size, s.err
 }
 
+// end forgets the upload.
+func (s *session) end() {
+	s.cancel()
+	s.b.writes.mu.Lock()
+	defer s.b.writes.mu.Unlock()
+	delete(s.b.writes.open, s)
+}
+
 // abort ends the upload and waits until S3 has dropped its parts. An upload
 // that cannot be aborted stays in the journal for the next mount.
 func (s *session) abort() error {
+	defer s.end()
 	s.stop(errAborted)
 	s.running.Wait()
 	if !s.exists {

@@ -62,13 +62,15 @@ type Writer struct {
 
 // NewWriter returns a writer for key. Without a base it makes a new file whose
 // first commit is subject to c. With a base it appends to that object; c, if
-// zero, becomes the condition that key still holds the base. Every later
-// commit is conditional on the Writer's own last one. It sends nothing.
+// zero, becomes the condition that key still holds the base. The base may be of
+// another key, whose content is then copied. Every later commit is conditional
+// on the Writer's own last one. It sends nothing.
 //
-// A Writer without a base is Dirty from the start: committed as it is, it
-// makes an empty object.
+// A Writer without a base, or with one of another key, is Dirty from the
+// start: committed as it is, it makes an empty object, or a copy.
 func (b *Bucket) NewWriter(key string, base *Object, c Condition) *Writer {
-	w := &Writer{b: b, key: key, op: make(chan struct{}, 1), cond: c, written: base == nil}
+	w := &Writer{b: b, key: key, op: make(chan struct{}, 1), cond: c}
+	w.written = base == nil || base.Key != key
 	if base != nil {
 		o := *base
 		w.latest = o
@@ -154,11 +156,18 @@ func (w *Writer) SetAttrs(a Attrs) {
 
 func (w *Writer) setAttrsLocked(a Attrs) {
 	a.Meta = maps.Clone(a.Meta)
-	if a.Base == nil && w.latest.ETag != "" {
+	w.attrs = a
+}
+
+// attrsLocked returns the attributes for a request that is made now: what it
+// replaces is the latest commit, if there was one.
+func (w *Writer) attrsLocked() Attrs {
+	a := w.attrs
+	if w.latest.ETag != "" {
 		latest := w.latest
 		a.Base = &latest
 	}
-	w.attrs = a
+	return a
 }
 
 // sameAttrs says whether an object that was stored with the attributes b has

@@ -2,7 +2,6 @@ package s3io
 
 import (
 	"context"
-
 	"fmt"
 
 	"github.com/dustin/go-humanize"
@@ -35,7 +34,7 @@ func (w *Writer) Commit(ctx context.Context, a Attrs) (Object, error) {
 	if err == nil {
 		w.setAttrsLocked(a)
 	}
-	a, dirty, latest := w.attrs, w.dirtyLocked(), w.latest
+	a, dirty, latest := w.attrsLocked(), w.dirtyLocked(), w.latest
 	w.sending = err == nil && dirty
 	w.state.Unlock()
 	if err != nil || !dirty {
@@ -81,10 +80,11 @@ func (w *Writer) commit(a Attrs) (Object, error) {
 	w.proceed(o)
 	w.state.Lock()
 	defer w.state.Unlock()
-	if sent.Headers == (Headers{}) {
-		sent.Headers = w.stored.Headers // carried over
+	w.latest, w.stored = o, Attrs{Meta: sent.Meta, Headers: o.Headers}
+	if sameAttrs(w.attrs, a) {
+		w.attrs = w.stored // what could not be stored is the caller's affair now
 	}
-	w.latest, w.stored, w.written, w.sending = o, sent, false, false
+	w.written, w.sending = false, false
 	return o, nil
 }
 
@@ -149,7 +149,7 @@ func (w *Writer) complete(up *session, size int64) (Object, error) {
 	if err != nil {
 		return Object{}, err
 	}
-	up.cancel()
+	up.end()
 	w.state.Lock()
 	defer w.state.Unlock()
 	w.up = nil
@@ -168,8 +168,8 @@ func (w *Writer) proceed(o Object) {
 	w.begin(&o, o.Size)
 }
 
-// fail makes err the answer to every later call and, unless a commit will do
-// that, drops what is held.
+// fail makes err the answer to every later call, and drops what is held as
+// soon as nobody works with it.
 func (w *Writer) fail(err error) {
 	w.state.Lock()
 	first := w.err == nil

@@ -245,14 +245,7 @@ func (p *pages) spill() bool {
 	return true
 }
 
-// cut forgets what lies at and above end.
-func (p *pages) cut(end int64) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.have = p.have.cut(end)
-}
-
-// readAt copies the bytes at off, all of which are below size; what was not
+// readAtLocked copies the bytes at off, all of which are below size; what was not
 // written reads as zeros. The caller holds mu.
 func (p *pages) readAtLocked(b []byte, off int64) error {
 	var scratch []byte

@@ -165,6 +165,39 @@ func TestWriterAppends(t *testing.T) {
 	}
 }
 
+func TestWriterOverAnotherKey(t *testing.T) {
+	for _, size := range []int64{10, 9 << 20} {
+		t.Run(fmt.Sprint(size), func(t *testing.T) {
+			r := newRig(t, Options{})
+			want := randomBytes(30, size)
+			base := r.put(t, "old", want)
+			w := r.b.NewWriter("new", &base, Condition{IfAbsent: true})
+			if !w.Dirty() {
+				t.Fatal("a file that is not there yet is not dirty")
+			}
+			if o := mustCommit(t, w, Attrs{Meta: base.Meta}); o.Key != "new" {
+				t.Fatalf("committed %q", o.Key)
+			}
+			r.wantContent(t, "new", want)
+			r.wantContent(t, "old", want)
+			w.Abort()
+		})
+	}
+}
+
+func TestBucketCloseAbortsWhatNobodyEnded(t *testing.T) {
+	r := newRig(t, Options{PartSize: minPart})
+	w := r.b.NewWriter("file", nil, Condition{})
+	mustWrite(t, w, randomBytes(31, 3*minPart), 0)
+	check(t, r.b.writes.close(t.Context()))
+	if _, err := w.Commit(t.Context(), Attrs{}); !errors.Is(err, errAborted) {
+		t.Fatalf("commit after Close: %v", err)
+	}
+	if n := r.count("AbortMultipartUpload"); n != 1 {
+		t.Fatalf("%d uploads aborted", n)
+	}
+}
+
 func TestWriterTruncatesABase(t *testing.T) {
 	for _, size := range []int64{0, 1, minPart, 8<<20 + 1, 11 << 20, 12<<20 + 5} {
 		t.Run(fmt.Sprint(size), func(t *testing.T) {

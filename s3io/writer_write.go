@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 )
 
 // WriteAt copies p to off. Writes are expected in order, up to 16 MiB apart;
@@ -110,7 +111,7 @@ func (w *Writer) approach(off int64) error {
 		}
 		return err
 	}
-	if gaps := len(w.bufs); gaps > 0 && len(w.bufs[gaps-1].have) > maxGaps {
+	if off > end && slices.ContainsFunc(w.bufs, func(p *pages) bool { return len(p.have) > maxGaps }) {
 		return ErrNotSequential
 	}
 	return nil
@@ -191,7 +192,7 @@ func (w *Writer) session() *session {
 	w.state.Lock()
 	defer w.state.Unlock()
 	if w.up == nil {
-		w.up = newSession(w, w.attrs)
+		w.up = newSession(w, w.attrsLocked())
 		if w.baseLen > 0 {
 			w.up.copy(*w.base, w.baseLen, w.next-1)
 		}
