@@ -1,0 +1,59 @@
+# Everything a developer or packager runs. `make help` lists it.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+export PATH := /usr/local/go/bin:$(PATH)
+
+PREFIX ?= /usr/local
+DESTDIR ?=
+FUZZTIME ?= 30s
+
+.DEFAULT_GOAL := build
+.PHONY: build demo test race lint cover integration fuzz bench servers deps clean help install
+
+build: ## Build bin/kmsfs
+	go build -trimpath -o bin/kmsfs ./cmd/kmsfs
+
+demo: ## Watch kmsfs work on real files; installs what is missing, needs no AWS account
+	@start=$$SECONDS; $(MAKE) --no-print-directory deps build; \
+	echo "set up and built in $$((SECONDS - start)) s (much longer the first time on a machine)"; \
+	start=$$SECONDS; bin/kmsfs demo; \
+	echo "the demo took $$((SECONDS - start)) s"
+
+test: ## Run what CI runs, but the third-party servers: from a fresh machine to the demo
+	@.ci/run --no-servers
+
+race: deps ## Run the unit tests with the race detector
+	go test -race -timeout 10m $$(go list ./... | grep -v /integration)
+
+lint: deps ## Format, vet, staticcheck, tidy, cross builds
+	@scripts/lint
+
+cover: deps ## Show how much of each function the unit tests run
+	go test -coverprofile=cover.out -timeout 10m $$(go list ./... | grep -v /integration)
+	go tool cover -func=cover.out
+
+integration: deps servers ## Run the end-to-end tests, also on MinIO and versitygw
+	go test -race -count=1 -timeout 30m ./integration/...
+
+servers: deps ## Build the third-party servers of the integration tests into .bin
+	@scripts/servers
+
+fuzz: deps ## Fuzz every target for FUZZTIME (30s)
+	@scripts/fuzz $(FUZZTIME)
+
+bench: deps servers ## Measure against the SDK alone on MinIO, all files on tmpfs
+	@dir=$$(mktemp -d /dev/shm/kmsfs-bench-XXXXXX); trap 'rm -rf "$$dir"' EXIT; \
+	TMPDIR=$$dir go test -run '^$$' -bench . -benchtime 1x -timeout 30m ./integration/bench
+
+install: build ## Install the binary, the mount helper and the systemd unit below PREFIX
+	DESTDIR=$(DESTDIR) PREFIX=$(PREFIX) sh packaging/install.sh bin/kmsfs
+
+deps: ## Install what building and testing need and this machine lacks
+	@scripts/deps
+
+clean: ## Remove what was built
+	rm -rf bin .bin cover.out
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
