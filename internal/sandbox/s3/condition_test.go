@@ -1,9 +1,7 @@
 package s3_test
 
 import (
-	"bytes"
 	"fmt"
-	"net/http"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -13,7 +11,6 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	awss3 "github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/aws/aws-sdk-go-v2/service/s3/types"
-	"github.com/kmsfs/kmsfs/internal/sandbox/s3"
 )
 
 // races is how often each kind of conditional request races.
@@ -153,90 +150,4 @@ func TestRefusedCompleteKeepsTheUpload(t *testing.T) {
 	equal(t, "completed", b.get(t, "a", ""), []byte("new"))
 	_, err = b.client.AbortMultipartUpload(ctx, &awss3.AbortMultipartUploadInput{Bucket: demo, Key: aws.String("a"), UploadId: out.UploadId})
 	fails(t, err, 404, "NoSuchUpload")
-}
-
-func TestVersions(t *testing.T) {
-	b := start(t, false, nil)
-	ctx := bounded(t)
-	must(t, b.CreateBucket("versions", s3.BucketOptions{Versioning: s3.Enabled}))
-	bucket, key := aws.String("versions"), aws.String("k")
-	put := func(body string) string {
-		t.Helper()
-		out, err := b.client.PutObject(ctx, &awss3.PutObjectInput{Bucket: bucket, Key: key, Body: strings.NewReader(body)})
-		must(t, err)
-		return aws.ToString(out.VersionId)
-	}
-	read := func(version string) (string, error) {
-		in := &awss3.GetObjectInput{Bucket: bucket, Key: key}
-		if version != "" {
-			in.VersionId = &version
-		}
-		out, err := b.client.GetObject(ctx, in)
-		if err != nil {
-			return "", err
-		}
-		defer out.Body.Close()
-		body := new(bytes.Buffer)
-		_, err = body.ReadFrom(out.Body)
-		return body.String(), err
-	}
-	expect := func(version, want string) {
-		t.Helper()
-		if got, err := read(version); err != nil || got != want {
-			t.Errorf("version %q: %q, %v, want %q", version, got, err, want)
-		}
-	}
-	one, two := put("one"), put("two")
-	expect("", "two")
-	expect(one, "one")
-	marker, err := b.client.DeleteObject(ctx, &awss3.DeleteObjectInput{Bucket: bucket, Key: key})
-	must(t, err)
-	if !aws.ToBool(marker.DeleteMarker) || aws.ToString(marker.VersionId) == "" {
-		t.Errorf("delete makes no marker: %+v", marker)
-	}
-	_, err = read("")
-	fails(t, err, 404, "NoSuchKey")
-	_, err = read(*marker.VersionId)
-	fails(t, err, 405, "MethodNotAllowed")
-	listing, err := b.client.ListObjectVersions(ctx, &awss3.ListObjectVersionsInput{Bucket: bucket})
-	must(t, err)
-	if len(listing.Versions) != 2 || len(listing.DeleteMarkers) != 1 || !*listing.DeleteMarkers[0].IsLatest {
-		t.Errorf("versions: %+v", listing)
-	}
-	plain, err := b.client.ListObjectsV2(ctx, &awss3.ListObjectsV2Input{Bucket: bucket, Delimiter: aws.String("k")})
-	must(t, err)
-	if len(plain.Contents) != 0 || len(plain.CommonPrefixes) != 0 {
-		t.Errorf("a deleted object is listed: %+v", plain)
-	}
-	gone, err := b.client.DeleteObject(ctx, &awss3.DeleteObjectInput{Bucket: bucket, Key: key, VersionId: marker.VersionId})
-	must(t, err)
-	if !aws.ToBool(gone.DeleteMarker) {
-		t.Error("removing a marker does not say so")
-	}
-	expect("", "two")
-
-	_, err = b.client.PutBucketVersioning(ctx, &awss3.PutBucketVersioningInput{Bucket: bucket, VersioningConfiguration: &types.VersioningConfiguration{Status: types.BucketVersioningStatusSuspended}})
-	must(t, err)
-	if id := put("three"); id != "null" {
-		t.Errorf("a suspended bucket gives version %q, want null", id)
-	}
-	put("four")
-	expect("null", "four")
-	expect(two, "two")
-	_, err = b.client.DeleteObject(ctx, &awss3.DeleteObjectInput{Bucket: bucket, Key: key})
-	must(t, err)
-	_, err = read("null")
-	fails(t, err, 405, "")
-	deleted, err := b.client.DeleteObjects(ctx, &awss3.DeleteObjectsInput{Bucket: bucket, Delete: &types.Delete{Objects: []types.ObjectIdentifier{
-		{Key: key, VersionId: aws.String("null")}, {Key: key, VersionId: &two}, {Key: key, VersionId: &one}}}})
-	must(t, err)
-	if len(deleted.Deleted) != 3 || len(deleted.Errors) != 0 {
-		t.Errorf("DeleteObjects: %+v", deleted)
-	}
-	_, err = read(one)
-	fails(t, err, 404, "NoSuchVersion")
-	_, err = b.client.DeleteBucket(ctx, &awss3.DeleteBucketInput{Bucket: bucket})
-	must(t, err)
-	_, err = b.client.HeadBucket(ctx, &awss3.HeadBucketInput{Bucket: bucket})
-	fails(t, err, http.StatusNotFound, "")
 }

@@ -184,6 +184,11 @@ func (s *Server) admit(w http.ResponseWriter, r *request, op handler) error {
 			return err
 		}
 	}
+	for _, name := range []string{"X-Amz-Expected-Bucket-Owner", "X-Amz-Source-Expected-Bucket-Owner"} {
+		if owner := r.Header.Get(name); owner != "" && owner != s.opts.Account {
+			return wire.Errorf(403, "AccessDenied", "Access Denied")
+		}
+	}
 	if r.Bucket == "" || r.Op == "CreateBucket" {
 		return s.allowed(r.caller.ARN, op.action, "arn:aws:s3:::*")
 	}

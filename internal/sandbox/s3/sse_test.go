@@ -116,13 +116,11 @@ func TestDefaults(t *testing.T) {
 
 func TestRefusals(t *testing.T) {
 	b := start(t, false, nil)
-	b.put(t, "there", []byte("x"))
 	disabled, pending := b.newKey(t), b.newKey(t)
 	_, err := b.kms.DisableKey(t.Context(), &awskms.DisableKeyInput{KeyId: &disabled})
 	must(t, err)
 	_, err = b.kms.ScheduleKeyDeletion(t.Context(), &awskms.ScheduleKeyDeletionInput{KeyId: &pending})
 	must(t, err)
-	kms := types.ServerSideEncryptionAwsKms
 	absent := strings.Replace(b.key, "key/", "key/0", 1)
 	for _, c := range []struct {
 		name   string
@@ -159,7 +157,13 @@ func TestRefusals(t *testing.T) {
 	_, err = b.client.HeadObject(t.Context(), &awss3.HeadObjectInput{Bucket: demo, Key: aws.String("new")})
 	fails(t, err, 404, "NotFound")
 
-	sse := header("x-amz-server-side-encryption", string(kms))
+}
+
+// TestMisplacedHeaders: encryption headers belong on what creates, and on nothing else.
+func TestMisplacedHeaders(t *testing.T) {
+	b := start(t, false, nil)
+	b.put(t, "there", []byte("x"))
+	sse := header("x-amz-server-side-encryption", "aws:kms")
 	ctx := bounded(t)
 	for name, call := range map[string]func() error{
 		"GetObject": func() error {

@@ -164,12 +164,13 @@ func TestDataAtRestIsSealed(t *testing.T) {
 	out.Body.Close()
 }
 
-// TestReadersKeepTheirVersion: an object that is overwritten or deleted while it is read is read to its end.
+// TestReadersKeepTheirVersion: an object that is overwritten or deleted while it is read is read to its end, parts that
+// were not open yet included.
 func TestReadersKeepTheirVersion(t *testing.T) {
 	dir := t.TempDir()
 	b := start(t, true, inDir(dir))
-	body := noise(20 << 20)
-	b.put(t, "a", body)
+	body := noise(25 << 20)
+	b.upload(t, &awss3.CreateMultipartUploadInput{Key: aws.String("a")}, body[:20<<20], body[20<<20:])
 	out, err := b.client.GetObject(t.Context(), &awss3.GetObjectInput{Bucket: demo, Key: aws.String("a")})
 	must(t, err)
 	first := make([]byte, 1<<20)

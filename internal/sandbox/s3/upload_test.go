@@ -15,7 +15,7 @@ import (
 )
 
 func TestChecksums(t *testing.T) {
-	body := noise(6 << 20)
+	body := noise(300_000)
 	for name, plain := range map[string]bool{"trailers over https": false, "headers over http": true} {
 		t.Run(name, func(t *testing.T) {
 			b := start(t, plain, nil)
@@ -83,8 +83,8 @@ func TestDefaultChecksum(t *testing.T) {
 
 func TestChecksumsOfUploads(t *testing.T) {
 	b := start(t, false, nil)
-	whole := noise(11<<20 + 7)
-	parts := [][]byte{whole[:5<<20], whole[5<<20 : 10<<20], whole[10<<20:]}
+	whole := noise(5<<20 + 7)
+	parts := [][]byte{whole[:5<<20], whole[5<<20:]}
 	for _, c := range []struct {
 		algorithm types.ChecksumAlgorithm
 		kind      types.ChecksumType
@@ -96,7 +96,7 @@ func TestChecksumsOfUploads(t *testing.T) {
 		t.Run(fmt.Sprint(c.algorithm, c.kind), func(t *testing.T) {
 			b.upload(t, &awss3.CreateMultipartUploadInput{Key: aws.String("m"), ChecksumAlgorithm: c.algorithm, ChecksumType: c.kind}, parts...)
 			got := sumsOf(b.head(t, "m"))[string(c.algorithm)]
-			if strings.HasSuffix(got, "-3") != c.composite {
+			if strings.HasSuffix(got, "-2") != c.composite {
 				t.Errorf("checksum %q, composite is %v", got, c.composite)
 			}
 			equal(t, "read back", b.get(t, "m", ""), whole)
