@@ -24,6 +24,8 @@ func (m *server) drain(ctx context.Context, progress func(waiting []string)) (fa
 		select {
 		case err := <-done:
 			return m.tree.Failures(), err
+		case <-ctx.Done(): // what Drain does then ends by itself, or with the process
+			return m.tree.Failures(), ctx.Err()
 		case <-ticker.C:
 			progress(m.tree.Pending())
 		}
@@ -43,7 +45,9 @@ func (m *server) unmount(ctx context.Context, force bool, progress func([]string
 	}
 	err = m.tree.Unmount()
 	if errors.Is(err, syscall.EBUSY) && force {
-		err = m.detach()
+		if err = m.detach(); err == nil {
+			m.take()
+		}
 	}
 	switch {
 	case errors.Is(err, syscall.EBUSY):

@@ -19,9 +19,13 @@ func hideMemory() error {
 	return nil
 }
 
-// forbidExec makes the mounted dir one from which no program can be run.
-func forbidExec(dir string) error {
+// forbidExec makes the mounted dir one from which no program can be run. A
+// remount sets all flags anew, so it must be told those that stay.
+func forbidExec(dir string, readOnly bool) error {
 	flags := uintptr(unix.MS_REMOUNT | unix.MS_BIND | unix.MS_NOSUID | unix.MS_NODEV | unix.MS_NOEXEC)
+	if readOnly {
+		flags |= unix.MS_RDONLY
+	}
 	if err := unix.Mount("", dir, "", flags, ""); err != nil {
 		return fmt.Errorf("make %s noexec: %w; only root can, so leave out noexec or mount as root", dir, err)
 	}

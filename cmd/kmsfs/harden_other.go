@@ -20,7 +20,7 @@ func hideMemory() error {
 }
 
 // forbidExec refuses: a mount cannot be changed here.
-func forbidExec(string) error {
+func forbidExec(string, bool) error {
 	return errors.New("noexec is not supported on this system; leave it out")
 }
 

@@ -90,11 +90,10 @@ func inspectPath(ctx context.Context, path string) (inspected, error) {
 	if err != nil {
 		return inspected{}, err
 	}
-	e, wait, err := ctl.Call(ctx, dir, ctl.Request{Op: ctl.OpInspect, Key: below}, nil)
+	e, err := ctl.Call(ctx, dir, ctl.Request{Op: ctl.OpInspect, Key: below}, nil)
 	if err != nil {
 		return inspected{}, fmt.Errorf("inspect %s: %w; run the command as the user that mounted %s", path, err, dir)
 	}
-	defer wait()
 	if e.Error != "" {
 		return inspected{}, errors.New(e.Error)
 	}

@@ -21,7 +21,9 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"sync"
 	"syscall"
+	"time"
 
 	"github.com/spf13/cobra"
 )
@@ -50,6 +52,7 @@ type std struct {
 	out, err io.Writer
 	env      []string
 	args     []string // of the command line, for the process that a mount starts
+	release  func()   // leaves signals to the caller from now on
 }
 
 func main() {
@@ -62,16 +65,44 @@ func main() {
 
 // run carries out one command line and returns the exit status.
 func run(s std, args []string) int {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	// A second signal ends the process at once.
-	context.AfterFunc(ctx, stop)
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	s.release = sync.OnceFunc(onSignals(cancel, func() { os.Exit(exitFailure) }))
+	defer s.release()
 	s.args = args
 	root := newRoot(s)
 	root.SetArgs(args)
 	root.SetOut(s.out)
 	root.SetErr(s.err)
 	return report(s, root.ExecuteContext(ctx))
+}
+
+// onSignals calls first and then second as SIGTERM, SIGINT or SIGHUP arrive.
+// What comes within a second of the first signal is taken for the same one:
+// timeout(1) and shells signal a process and then its group.
+func onSignals(first, second func()) (stop func()) {
+	const same = time.Second
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	done := make(chan struct{})
+	go func() {
+		var at time.Time
+		for {
+			select {
+			case <-done:
+				return
+			case <-signals:
+			}
+			if at.IsZero() {
+				at = time.Now()
+				first()
+			} else if time.Since(at) > same {
+				second()
+				return
+			}
+		}
+	}()
+	return func() { signal.Stop(signals); close(done) }
 }
 
 // report prints err as one sentence and returns the exit status for it.

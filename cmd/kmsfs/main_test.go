@@ -151,11 +151,10 @@ func (w *world) mustWrite(name, content string) {
 // pid returns the process of the mount.
 func (w *world) pid() int {
 	w.t.Helper()
-	e, wait, err := ctl.Call(w.t.Context(), w.dir, ctl.Request{Op: ctl.OpStatus}, nil)
+	e, err := ctl.Call(w.t.Context(), w.dir, ctl.Request{Op: ctl.OpStatus}, nil)
 	if err != nil || e.Status == nil {
 		w.t.Fatalf("status of %s: %+v, %v", w.dir, e, err)
 	}
-	defer wait()
 	return e.Status.PID
 }
 

@@ -113,9 +113,11 @@ func mount(ctx context.Context, s std, c *config, fake bool) error {
 		return nil
 	}
 	if report := inheritedReport(); report != nil {
+		s.release()
 		return serveInBackground(c, report)
 	}
 	if c.run.foreground {
+		s.release()
 		ready := func(warnings []string) error {
 			for _, w := range warnings {
 				fmt.Fprintf(s.err, "kmsfs: warning: %s\n", w)

@@ -7,9 +7,8 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
-	"os/signal"
 	"runtime/debug"
-	"syscall"
+	"sync"
 	"time"
 
 	"github.com/coreos/go-systemd/v22/daemon"
@@ -27,6 +26,8 @@ type server struct {
 	tree   *fs.FS
 	ready  chan struct{} // closed when the mount can be used: the fields above are set
 	gone   chan struct{} // closed when the kernel has unmounted
+	taken  chan struct{} // closed when a client took the mount away from its users
+	take   func()        // closes taken, once
 }
 
 // errAborted means that a second signal ended the wait for what was written.
@@ -55,7 +56,7 @@ func serve(c *config, log *slog.Logger, ready func(warnings []string) error) (er
 		return err
 	}
 	c.s3.Log = log
-	m := &server{c: c, log: log, ready: make(chan struct{}), gone: make(chan struct{})}
+	m := newServer(c, log)
 	control, err := ctl.Serve(c.dir, m.answer) // first: it reserves the mount point
 	if err != nil {
 		return err
@@ -77,6 +78,9 @@ func serve(c *config, log *slog.Logger, ready func(warnings []string) error) (er
 	case <-m.gone:
 		daemon.SdNotify(false, daemon.SdNotifyStopping)
 		return m.lastDrain(second)
+	case <-m.taken:
+		daemon.SdNotify(false, daemon.SdNotifyStopping)
+		return nil // the client was told what was lost
 	case <-first.Done():
 		m.log.Info("draining", "dir", m.c.dir)
 		daemon.SdNotify(false, daemon.SdNotifyStopping)
@@ -84,22 +88,10 @@ func serve(c *config, log *slog.Logger, ready func(warnings []string) error) (er
 	}
 }
 
-// onSignals calls first and then second as SIGTERM, SIGINT or SIGHUP arrive.
-func onSignals(first, second func()) (stop func()) {
-	signals := make(chan os.Signal, 2)
-	signal.Notify(signals, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
-	done := make(chan struct{})
-	go func() {
-		for _, call := range []func(){first, second} {
-			select {
-			case <-signals:
-				call()
-			case <-done:
-				return
-			}
-		}
-	}()
-	return func() { signal.Stop(signals); close(done) }
+func newServer(c *config, log *slog.Logger) *server {
+	m := &server{c: c, log: log, ready: make(chan struct{}), gone: make(chan struct{}), taken: make(chan struct{})}
+	m.take = sync.OnceFunc(func() { close(m.taken) })
+	return m
 }
 
 // limitHeap makes the collector keep Go's heap within what --memory leaves to
@@ -149,7 +141,7 @@ func (m *server) mount(ctx context.Context) error {
 		close(m.gone)
 	}()
 	if t.noExec {
-		if err := forbidExec(m.c.dir); err != nil {
+		if err := forbidExec(m.c.dir, m.c.s3.ReadOnly); err != nil {
 			return errors.Join(err, m.detach())
 		}
 	}

@@ -40,12 +40,11 @@ func umount(ctx context.Context, s std, dir string, force bool) error {
 		return fmt.Errorf("unmount %s: %w; give the directory of a mount", dir, err)
 	}
 	show := newLive(s.err)
-	e, wait, err := ctl.Call(ctx, path, ctl.Request{Op: ctl.OpUnmount, Force: force}, func(waiting []string) {
+	e, err := ctl.Call(ctx, path, ctl.Request{Op: ctl.OpUnmount, Force: force}, func(waiting []string) {
 		if len(waiting) > 0 {
 			show.set("saving: %s", strings.Join(waiting, "; "))
 		}
 	})
-	defer wait()
 	show.end()
 	if errors.Is(err, ctl.ErrNotRunning) {
 		return umountDead(s, path, force)

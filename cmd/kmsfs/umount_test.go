@@ -132,8 +132,8 @@ func TestDoctor(t *testing.T) {
 		t.Errorf("something failed:\n%s", text)
 	}
 	for deny, name := range map[string]string{
-		"s3:ListBucket": "bucket", "s3:PutObject": "encryption proven", "s3:DeleteObject*": "delete object",
-		"s3:GetObject*": "get object", "kms:GenerateDataKey": "encryption proven",
+		"s3:ListBucket": "bucket", "s3:PutObject": "encryption proven", "s3:DeleteObject*": "encryption proven",
+		"s3:GetObject*": "encryption proven", "kms:GenerateDataKey": "encryption proven",
 	} {
 		undo := w.server.Denials.Add(wire.Denial{Action: deny})
 		got := w.run("doctor", "--json", "s3://demo/p")

@@ -184,36 +184,35 @@ func listen(dir string) (net.Listener, error) {
 
 // Call sends r to the mount at dir and returns its last event; progress is
 // called with what the mount waits for. The error is [ErrNotRunning] where
-// nobody answers; an Event with Error set is returned as it is. The returned
-// function waits until the mount's process closes the connection or ctx ends,
-// and must be called.
-func Call(ctx context.Context, dir string, r Request, progress func(waiting []string)) (Event, func(), error) {
-	none := func() {}
+// nobody answers; an Event with Error set is returned as it is. After
+// [OpUnmount] without an error Call returns when the mount's process ends.
+func Call(ctx context.Context, dir string, r Request, progress func(waiting []string)) (Event, error) {
 	if err := checkPrivate(Dir()); err != nil {
-		return Event{}, none, fmt.Errorf("%w (%w)", ErrNotRunning, err)
+		return Event{}, fmt.Errorf("%w (%w)", ErrNotRunning, err)
 	}
 	var d net.Dialer
 	conn, err := d.DialContext(ctx, "unix", Path(dir))
 	if err != nil {
-		return Event{}, none, fmt.Errorf("%w (%w)", ErrNotRunning, err)
+		return Event{}, fmt.Errorf("%w (%w)", ErrNotRunning, err)
 	}
-	stop := context.AfterFunc(ctx, func() { conn.Close() })
-	end := func() { stop(); conn.Close() }
+	defer conn.Close()
+	defer context.AfterFunc(ctx, func() { conn.Close() })()
 	if err := json.NewEncoder(conn).Encode(r); err != nil {
-		end()
-		return Event{}, none, fmt.Errorf("send the %s request: %w", r.Op, err)
+		return Event{}, fmt.Errorf("send the %s request: %w", r.Op, err)
 	}
 	for in := json.NewDecoder(conn); ; {
 		var e Event
 		if err := in.Decode(&e); err != nil {
-			end()
 			if ctx.Err() != nil {
 				err = ctx.Err()
 			}
-			return Event{}, none, fmt.Errorf("the mount's process ended before it answered the %s request: %w", r.Op, err)
+			return Event{}, fmt.Errorf("the mount's process ended before it answered the %s request: %w", r.Op, err)
 		}
 		if e.Done {
-			return e, func() { io.Copy(io.Discard, conn); end() }, nil
+			if r.Op == OpUnmount && e.Error == "" {
+				io.Copy(io.Discard, conn) // until the process closes it
+			}
+			return e, nil
 		}
 		if progress != nil {
 			progress(e.Waiting)

@@ -43,12 +43,11 @@ func TestCallStreamsProgressAndTheLastEvent(t *testing.T) {
 	defer s.Close()
 	want := Request{Op: OpUnmount, Force: true}
 	var seen [][]string
-	e, end, err := Call(testContext(t), dir, want, func(w []string) { seen = append(seen, w) })
+	e, err := Call(testContext(t), dir, want, func(w []string) { seen = append(seen, w) })
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.Close() // ends the connection, as the end of the process does
-	end()
+	s.Close()
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
 	}
@@ -77,7 +76,7 @@ func TestTheHandlerIsToldWhenTheClientGoes(t *testing.T) {
 	}
 	defer s.Close()
 	ctx, cancel := context.WithCancel(testContext(t))
-	_, _, err = Call(ctx, dir, Request{Op: OpDrain}, func([]string) { cancel() })
+	_, err = Call(ctx, dir, Request{Op: OpDrain}, func([]string) { cancel() })
 	if !errors.Is(err, context.Canceled) {
 		t.Errorf("Call returned %v, want context.Canceled", err)
 	}
@@ -88,13 +87,46 @@ func TestTheHandlerIsToldWhenTheClientGoes(t *testing.T) {
 	}
 }
 
+func TestAnUnmountEndsWithTheProcess(t *testing.T) {
+	dir := testMount(t)
+	unmounting := make(chan struct{})
+	s, err := Serve(dir, func(_ context.Context, r Request, _ func([]string)) Event {
+		if r.Op == OpUnmount {
+			close(unmounting)
+		}
+		return Event{}
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Call(testContext(t), dir, Request{Op: OpDrain}, nil); err != nil {
+		t.Errorf("drain: %v", err)
+	}
+	answered := make(chan error, 1)
+	go func() {
+		_, err := Call(testContext(t), dir, Request{Op: OpUnmount}, nil)
+		answered <- err
+	}()
+	<-unmounting
+	s.requests.Wait()
+	select {
+	case err := <-answered:
+		t.Errorf("returned %v before the process ended", err)
+	default:
+	}
+	s.Close()
+	if err := <-answered; err != nil {
+		t.Errorf("unmount: %v", err)
+	}
+}
+
 func TestNobodyAnswers(t *testing.T) {
 	dir := testMount(t)
-	if _, _, err := Call(testContext(t), dir, Request{Op: OpStatus}, nil); !errors.Is(err, ErrNotRunning) {
+	if _, err := Call(testContext(t), dir, Request{Op: OpStatus}, nil); !errors.Is(err, ErrNotRunning) {
 		t.Errorf("no socket: %v", err)
 	}
 	deadSocket(t, dir)
-	if _, _, err := Call(testContext(t), dir, Request{Op: OpStatus}, nil); !errors.Is(err, ErrNotRunning) {
+	if _, err := Call(testContext(t), dir, Request{Op: OpStatus}, nil); !errors.Is(err, ErrNotRunning) {
 		t.Errorf("dead socket: %v", err)
 	}
 }
@@ -116,8 +148,7 @@ func TestAProcessThatDiesInTheMiddleIsAnError(t *testing.T) {
 		conn.Close()
 	}()
 	waits := 0
-	_, end, err := Call(testContext(t), dir, Request{Op: OpDrain}, func([]string) { waits++ })
-	end()
+	_, err = Call(testContext(t), dir, Request{Op: OpDrain}, func([]string) { waits++ })
 	if err == nil || waits != 1 {
 		t.Errorf("error %v after %d progress lines, want an error after 1", err, waits)
 	}

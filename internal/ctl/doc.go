@@ -3,9 +3,9 @@
 // lines of JSON.
 //
 // A client sends one [Request]. The mount answers with any number of events
-// that say what it waits for, and ends with one whose Done is true. The
-// connection then stays open until the process ends where the request asked
-// for that, so that the client can wait for the end of the process.
+// that say what it waits for, and ends with one whose Done is true. The mount
+// closes the connection only when its process ends, so that a client can wait
+// for that.
 //
 // The socket lies in a directory of mode 0700 that belongs to the user of the
 // mount ([Dir]): whoever can connect is that user or root, so requests carry
