@@ -94,6 +94,9 @@ func httpClient(o Options) (*awshttp.BuildableClient, error) {
 // client makes the S3 client for cfg.
 func (b *Bucket) client(cfg aws.Config) *s3.Client {
 	return s3.NewFromConfig(cfg, func(o *s3.Options) {
+		if b.opts.Endpoint != "" { // here, so that it wins over AWS_ENDPOINT_URL_S3 and is not taken for KMS's
+			o.BaseEndpoint = aws.String(b.opts.Endpoint)
+		}
 		o.UsePathStyle = b.opts.PathStyle
 		o.UseARNRegion = true
 		o.HTTPClient = newTransport(cfg.HTTPClient, b.opts.MaxConnections, b.lookup, b.commit, &b.counters)

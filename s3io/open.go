@@ -69,9 +69,6 @@ func (b *Bucket) connect(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if b.opts.Endpoint != "" {
-		cfg.BaseEndpoint = &b.opts.Endpoint
-	}
 	if cfg.Region == "" {
 		cfg.Region = discoveryRegion
 		if b.region, err = b.locate(ctx, b.client(cfg)); err != nil {
