@@ -118,6 +118,12 @@ func (d *dir) unlink(ctx context.Context, name string) error {
 	if err := d.f.writable(); err != nil {
 		return err
 	}
+	if n, ok := d.live(name).(*file); ok {
+		// That the object is still the known one is the condition of deleting it.
+		if err := d.unlinkFile(ctx, n); !isKind(err, s3io.Stale) {
+			return err
+		}
+	}
 	found, err := d.find(ctx, name)
 	if err != nil {
 		return err
@@ -126,11 +132,15 @@ func (d *dir) unlink(ctx context.Context, name string) error {
 	if !ok {
 		return &fault{syscall.EISDIR, name + " is a directory"}
 	}
+	return d.unlinkFile(ctx, n)
+}
+
+func (d *dir) unlinkFile(ctx context.Context, n *file) error {
 	if err := n.begin(ctx); err != nil {
 		return err
 	}
 	defer n.end()
-	err = n.leave(ctx, func(o s3io.Object) error {
+	err := n.leave(ctx, func(o s3io.Object) error {
 		if o.ETag == "" {
 			return nil
 		}

@@ -17,16 +17,20 @@ func (n *file) begin(ctx context.Context) error {
 		n.f.moves.unshare()
 		return err
 	}
-	n.mu.Lock()
-	n.busy++
-	n.mu.Unlock()
+	n.mark(+1)
 	return nil
 }
 
-func (n *file) end() {
+// mark counts operations under way, during which S3's answers about the file
+// are not believed.
+func (n *file) mark(by int) {
 	n.mu.Lock()
-	n.busy--
-	n.mu.Unlock()
+	defer n.mu.Unlock()
+	n.busy += by
+}
+
+func (n *file) end() {
+	n.mark(-1)
 	n.gate.unlock()
 	n.f.moves.unshare()
 }

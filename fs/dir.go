@@ -24,6 +24,7 @@ type dir struct {
 	marker  s3io.Object // ETag is "" while there is none
 	attr    attributes
 	changed int       // changes of attr that are not written yet
+	busy    int       // renames that are under way
 	sticky  bool      // something was removed from it here, so it exists until it is forgotten
 	lostAt  uint64    // FS.clock when that was
 	checked time.Time // when S3 last said that it exists
@@ -96,7 +97,15 @@ func (d *dir) Getattr(_ context.Context, _ fusefs.FileHandle, out *fuse.AttrOut)
 func (d *dir) known() bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return d.sticky || d.changed > 0 || d.f.fresh(d.checked)
+	return d.sticky || d.changed > 0 || d.busy > 0 || d.f.fresh(d.checked)
+}
+
+// mark counts renames under way, during which S3's answers about the directory
+// are not believed.
+func (d *dir) mark(by int) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.busy += by
 }
 
 // accept takes what S3 says about the marker.
@@ -104,7 +113,7 @@ func (d *dir) accept(marker s3io.Object) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.checked = time.Now()
-	if d.changed > 0 || marker.ETag == "" && d.marker.ETag == "" {
+	if d.changed > 0 || d.busy > 0 || marker.ETag == "" && d.marker.ETag == "" {
 		return
 	}
 	touched := d.attr.mtime

@@ -3,7 +3,6 @@ package fs
 import (
 	"context"
 	"errors"
-	"io"
 	"sync"
 	"syscall"
 
@@ -58,22 +57,7 @@ func (n *file) open(ctx context.Context, writes, cut bool) error {
 			return err
 		}
 	}
-	n.f.tree.RLock()
-	dead := n.dead
-	n.f.tree.RUnlock()
-	n.mu.Lock()
-	err := n.late
-	n.late = nil
-	if err == nil && (n.leaving || dead && n.orphan == nil) {
-		err = &fault{syscall.ESTALE, "the file was deleted or replaced"}
-	}
-	if err == nil {
-		n.opens++
-		if writes {
-			n.writers++
-		}
-	}
-	n.mu.Unlock()
+	err := n.enter(ctx, writes)
 	if err != nil || !cut {
 		return err
 	}
@@ -85,6 +69,38 @@ func (n *file) open(ctx context.Context, writes, cut bool) error {
 		n.close(writes)
 	}
 	return err
+}
+
+// enter counts a descriptor in. A name that is being taken away is waited for:
+// the kernel asks again for what is there then, but only once.
+func (n *file) enter(ctx context.Context, writes bool) error {
+	wait, stop := patient(ctx)
+	defer stop()
+	for {
+		n.f.tree.RLock()
+		dead := n.dead
+		n.f.tree.RUnlock()
+		n.mu.Lock()
+		err, leaving := n.late, n.leaving
+		n.late = nil
+		if err == nil && dead && n.orphan == nil {
+			err = &fault{syscall.ESTALE, "the file was deleted or replaced"}
+		}
+		if err == nil && !leaving {
+			n.opens++
+			if writes {
+				n.writers++
+			}
+		}
+		n.mu.Unlock()
+		if err != nil || !leaving {
+			return err
+		}
+		if err := n.gate.share(wait); err != nil {
+			return err
+		}
+		n.gate.unshare()
+	}
 }
 
 // close counts a descriptor out.
@@ -262,128 +278,4 @@ func (n *file) takeLate() error {
 	err := n.late
 	n.late = nil
 	return err
-}
-
-// read serves both kinds of descriptors.
-func (n *file) read(ctx context.Context, t *tap, dest []byte, off int64) (fuse.ReadResult, syscall.Errno) {
-	wait, stop := patient(ctx)
-	defer stop()
-	k, err := n.readAt(wait, t, dest, off)
-	if err != nil && !errors.Is(err, io.EOF) {
-		return nil, n.f.answer("read", n.f.path(n), err)
-	}
-	return fuse.ReadResultData(dest[:k]), 0
-}
-
-// readAt reads from wherever the content is: from what is being written, or
-// from the pinned object. Where a writer no longer holds the bytes, what is
-// written so far is committed, as fsync would, and read from there.
-func (n *file) readAt(ctx context.Context, t *tap, p []byte, off int64) (int, error) {
-	for try := 0; ; try++ {
-		n.mu.Lock()
-		o, pinned, unsaved, held, cut := n.obj, n.pinned, n.unsaved, n.heldLocked(), n.cut
-		n.mu.Unlock()
-		switch {
-		case unsaved && cut:
-			return 0, io.EOF
-		case unsaved:
-			k, err := n.readWritten(ctx, p, off)
-			if errors.Is(err, errNotWritten) && try < 3 {
-				continue
-			}
-			return k, err
-		case held != nil:
-			return copy(p, held[min(off, int64(len(held))):]), nil
-		}
-		k, err := t.readAt(ctx, n.f.b, o, p, off)
-		if !isKind(err, s3io.Stale) && !isKind(err, s3io.NotExist) || try >= 3 {
-			return k, err
-		}
-		// Our own copy may have replaced the object: wait for it to be told.
-		if werr := n.gate.share(ctx); werr != nil {
-			return 0, werr
-		}
-		n.gate.unshare()
-		n.mu.Lock()
-		moved := n.pinned != pinned
-		n.mu.Unlock()
-		if !moved {
-			return k, &fault{syscall.ESTALE, "changed by somebody else: " + err.Error()}
-		}
-	}
-}
-
-// errNotWritten says that there is nothing uncommitted any more.
-var errNotWritten = errors.New("committed meanwhile")
-
-// readWritten reads from the writer.
-func (n *file) readWritten(ctx context.Context, p []byte, off int64) (int, error) {
-	w, err := n.writer(ctx)
-	if err != nil {
-		return 0, err
-	}
-	n.mu.Lock()
-	unsaved := n.unsaved
-	n.mu.Unlock()
-	if !unsaved {
-		n.gate.unshare()
-		return 0, errNotWritten
-	}
-	k, err := w.ReadAt(p, off)
-	n.gate.unshare()
-	if !errors.Is(err, s3io.ErrNotHeld) {
-		return k, err
-	}
-	err = n.f.apart(ctx, "publish "+n.f.path(n), func(ctx context.Context) error {
-		if err := n.begin(ctx); err != nil {
-			return err
-		}
-		defer n.end()
-		n.mu.Lock()
-		unsaved, err := n.unsaved, n.err
-		n.mu.Unlock()
-		if err != nil || !unsaved {
-			return err
-		}
-		return n.commitTo(ctx)
-	})
-	if err != nil {
-		return 0, err
-	}
-	return 0, errNotWritten
-}
-
-// tap is a descriptor's reader of the pinned object: it sees one sequence of
-// reads, so that reading ahead can follow it.
-type tap struct {
-	mu sync.RWMutex // held over reads; locked to replace the reader
-	o  s3io.Object
-	r  *s3io.Reader
-}
-
-func (t *tap) readAt(ctx context.Context, b *s3io.Bucket, o s3io.Object, p []byte, off int64) (int, error) {
-	for {
-		t.mu.RLock()
-		if t.r != nil && t.o.ETag == o.ETag && t.o.Key == o.Key && t.o.VersionID == o.VersionID {
-			k, err := t.r.ReadAt(ctx, p, off)
-			t.mu.RUnlock()
-			return k, err
-		}
-		t.mu.RUnlock()
-		t.mu.Lock()
-		if t.r != nil {
-			t.r.Close()
-		}
-		t.o, t.r = o, b.NewReader(o)
-		t.mu.Unlock()
-	}
-}
-
-func (t *tap) close() {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if t.r != nil {
-		t.r.Close()
-		t.r = nil
-	}
 }

@@ -73,18 +73,34 @@ func (d *dir) find(ctx context.Context, name string) (node, error) {
 			return d.f.kept(n), nil
 		}
 	}
-	may := bothKinds
-	if n == nil {
-		if may = d.possible(ctx, component); may == (kinds{}) {
-			return nil, gone(name)
-		}
+	may := d.guess(ctx, n, component, hidden)
+	if may == (kinds{}) {
+		return nil, gone(name)
 	}
 	before := d.f.clock.Load()
 	got, err := d.resolve(ctx, component, hidden, may)
+	if err == nil && got.kind == nothing && n != nil && may != bothKinds {
+		got, err = d.resolve(ctx, component, hidden, bothKinds)
+	}
 	if err != nil {
 		return nil, err
 	}
 	return d.settle(ctx, name, got, before)
+}
+
+// guess says what to ask S3 for. What is known is most likely still there, and
+// of the same kind: one request will tell.
+func (d *dir) guess(ctx context.Context, n node, component string, hidden bool) kinds {
+	switch n.(type) {
+	case *file:
+		if hidden { // by a directory, which may be gone
+			return bothKinds
+		}
+		return kinds{file: true}
+	case *dir:
+		return kinds{dir: true}
+	}
+	return d.possible(ctx, component)
 }
 
 // kept returns n, which the kernel is about to hear of again.
@@ -212,7 +228,7 @@ func (d *dir) settle(ctx context.Context, name string, got found, before uint64)
 func (d *dir) staysLocked() bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.sticky || d.changed > 0 {
+	if d.sticky || d.changed > 0 || d.busy > 0 {
 		return true
 	}
 	for _, n := range d.kids {

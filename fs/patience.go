@@ -19,43 +19,85 @@ const dyingInterval = 200 * time.Millisecond
 // the caller is being killed. The watch begins when somebody first asks for
 // Done, so requests that never wait pay nothing.
 type patience struct {
-	context.Context // never ends by itself
-	request         context.Context
-	end             context.CancelCauseFunc
+	request context.Context
 
-	once    sync.Once
-	watched chan struct{} // closed when the watch has ended
+	mu      sync.Mutex
+	done    chan struct{} // nil until somebody asks
+	err     error         // set before done is closed
+	over    chan struct{} // closed by stop; nil until somebody asks
+	watched chan struct{} // closed when the watch has ended; nil until somebody asks
 }
 
 // patient returns the context for waits that serve the request ctx, and a
 // function that ends it, to be called before the request is answered.
 func patient(ctx context.Context) (*patience, func()) {
-	inner, end := context.WithCancelCause(context.WithoutCancel(ctx))
-	p := &patience{Context: inner, request: ctx, end: end, watched: make(chan struct{})}
+	p := &patience{request: ctx}
 	return p, p.stop
+}
+
+// Deadline says that there is none: s3io sets its own.
+func (p *patience) Deadline() (time.Time, bool) { return time.Time{}, false }
+
+// Value passes on what the request knows, such as who calls.
+func (p *patience) Value(key any) any { return p.request.Value(key) }
+
+// Err is errDying once the caller dies, context.Canceled after stop.
+func (p *patience) Err() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.err
 }
 
 // Done starts the watch.
 func (p *patience) Done() <-chan struct{} {
-	p.once.Do(func() { go p.watch() })
-	return p.Context.Done()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.done == nil {
+		p.done = make(chan struct{})
+		if p.err != nil {
+			close(p.done)
+			return p.done
+		}
+		p.over, p.watched = make(chan struct{}), make(chan struct{})
+		go p.watch(p.over, p.watched)
+	}
+	return p.done
+}
+
+// end makes err the end, unless there was one.
+func (p *patience) end(err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.err != nil {
+		return
+	}
+	p.err = err
+	if p.done != nil {
+		close(p.done)
+	}
 }
 
 func (p *patience) stop() {
-	p.once.Do(func() { close(p.watched) })
-	p.end(nil)
-	<-p.watched
+	p.end(context.Canceled)
+	p.mu.Lock()
+	over, watched := p.over, p.watched
+	p.mu.Unlock()
+	if watched != nil {
+		close(over)
+		<-watched
+	}
 }
 
-func (p *patience) watch() {
-	defer close(p.watched)
+// watch waits for a signal, then looks whether it was a deadly one.
+func (p *patience) watch(over <-chan struct{}, watched chan<- struct{}) {
+	defer close(watched)
 	caller, ok := fuse.FromContext(p.request)
 	if !ok {
 		return
 	}
 	select {
 	case <-p.request.Done():
-	case <-p.Context.Done():
+	case <-over:
 		return
 	}
 	tick := time.NewTicker(dyingInterval)
@@ -63,7 +105,7 @@ func (p *patience) watch() {
 	for !dying(caller.Pid) {
 		select {
 		case <-tick.C:
-		case <-p.Context.Done():
+		case <-over:
 			return
 		}
 	}

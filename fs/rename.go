@@ -117,8 +117,9 @@ func (n *file) moveTo(ctx context.Context, to *dir, name, key string, target s3i
 		n.f.buryLocked(there)
 	}
 	n.f.moveLocked(n, to, name)
+	component := n.component()
 	n.f.tree.Unlock()
-	to.made(n.component())
+	to.made(component)
 	return nil
 }
 
@@ -135,16 +136,10 @@ func (d *dir) relocate(ctx context.Context, to *dir, name string, over *dir) err
 			return err
 		}
 	}
-	files := d.files()
-	for _, n := range files {
-		if err := n.gate.lock(ctx); err != nil {
-			return err
-		}
-		defer n.gate.unlock()
-		if err := n.commit(ctx); err != nil {
-			return err
-		}
-		n.dropWriter()
+	release, err := d.holdAll(ctx)
+	defer release()
+	if err != nil {
+		return err
 	}
 	component, _, _ := componentOf(name)
 	copies, err := d.f.moveAll(ctx, d, d.prefix(), to.prefix()+component+"/")
@@ -157,9 +152,41 @@ func (d *dir) relocate(ctx context.Context, to *dir, name string, over *dir) err
 	}
 	d.f.moveLocked(d, to, name)
 	d.f.tree.Unlock()
-	for _, n := range files {
+	for _, n := range d.files() { // those too that were looked up meanwhile
 		n.moved(copies)
 	}
 	to.made(component + "/")
 	return nil
+}
+
+// holdAll commits every live file below d and keeps it and the directories
+// from changing until release is called, also by lookups, which find the old
+// keys gone before the new ones are known.
+func (d *dir) holdAll(ctx context.Context) (release func(), err error) {
+	var undo []func()
+	release = func() {
+		for _, f := range undo {
+			f()
+		}
+	}
+	files, dirs := d.below()
+	for _, sub := range append(dirs, d) {
+		sub.mark(+1)
+		undo = append(undo, func() { sub.mark(-1) })
+	}
+	for _, n := range files {
+		if err := n.gate.lock(ctx); err != nil {
+			return release, err
+		}
+		n.mark(+1)
+		undo = append(undo, func() {
+			n.mark(-1)
+			n.gate.unlock()
+		})
+		if err := n.commit(ctx); err != nil {
+			return release, err
+		}
+		n.dropWriter()
+	}
+	return release, nil
 }

@@ -1,7 +1,10 @@
+//go:build linux
+
 package fs
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -9,6 +12,7 @@ import (
 	"log/slog"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -41,8 +45,8 @@ func TestMain(m *testing.M) {
 		}
 		return
 	}
-	if path := os.Getenv(mapEnv); path != "" {
-		if err := writeMapping(path); err != nil {
+	if task := os.Getenv(taskEnv); task != "" {
+		if err := doTask(task, os.Getenv(pathEnv)); err != nil {
 			fmt.Println(err)
 			os.Exit(1)
 		}
@@ -51,11 +55,32 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// mapEnv names the variable that makes the test binary write to a file through
-// a mapping that outlives the descriptor. The sandbox must not be in that
-// process: while munmap waits for the write, nothing there can get memory.
-const mapEnv = "KMSFS_TEST_MAP"
+// taskEnv and pathEnv name the variables that make the test binary do one thing
+// to a file of a mount, so that it can be killed in the middle, or so that the
+// sandbox is not in the same process.
+const (
+	taskEnv = "KMSFS_TEST_TASK"
+	pathEnv = "KMSFS_TEST_PATH"
+)
 
+func doTask(task, path string) error {
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGUSR1) // interrupts, does not kill
+	switch task {
+	case "map":
+		return writeMapping(path)
+	case "read":
+		content, err := os.ReadFile(path)
+		fmt.Printf("%s", content)
+		return err
+	case "write":
+		return os.WriteFile(path, []byte("written by a task"), 0644)
+	}
+	return errors.New("no such task")
+}
+
+// writeMapping writes to a file through a mapping that outlives the
+// descriptor. While munmap waits for the write, nothing in this process can
+// get memory, so the sandbox must be in another.
 func writeMapping(path string) error {
 	f, err := os.OpenFile(path, os.O_RDWR, 0)
 	if err != nil {
@@ -291,16 +316,28 @@ func (m *mount) wants(name, content string) {
 	}
 }
 
-// writeMapping writes to a file from another process.
-func (m *mount) writeMapping(name string) {
+// task starts another process that does something to a file.
+func (m *mount) task(what, name string) (*exec.Cmd, *bytes.Buffer) {
 	m.t.Helper()
 	self, err := os.Executable()
 	if err != nil {
 		m.t.Fatal(err)
 	}
+	out := new(bytes.Buffer)
 	cmd := exec.Command(self)
-	cmd.Env = append(os.Environ(), mapEnv+"="+m.path(name))
-	if out, err := cmd.CombinedOutput(); err != nil {
+	cmd.Env = append(os.Environ(), taskEnv+"="+what, pathEnv+"="+m.path(name))
+	cmd.Stdout, cmd.Stderr = out, out
+	if err := cmd.Start(); err != nil {
+		m.t.Fatal(err)
+	}
+	return cmd, out
+}
+
+// writeMapping writes to a file through a mapping of another process.
+func (m *mount) writeMapping(name string) {
+	m.t.Helper()
+	cmd, out := m.task("map", name)
+	if err := cmd.Wait(); err != nil {
 		m.t.Fatalf("%v: %s", err, out)
 	}
 }

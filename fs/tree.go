@@ -215,17 +215,25 @@ func (d *dir) walkLocked(visit func(node)) {
 	}
 }
 
-// files returns the live files below d.
-func (d *dir) files() []*file {
+// below returns the live files and directories below d.
+func (d *dir) below() (files []*file, dirs []*dir) {
 	d.f.tree.RLock()
 	defer d.f.tree.RUnlock()
-	var all []*file
 	d.walkLocked(func(n node) {
-		if f, ok := n.(*file); ok {
-			all = append(all, f)
+		switch n := n.(type) {
+		case *file:
+			files = append(files, n)
+		case *dir:
+			dirs = append(dirs, n)
 		}
 	})
-	return all
+	return files, dirs
+}
+
+// files returns the live files below d.
+func (d *dir) files() []*file {
+	files, _ := d.below()
+	return files
 }
 
 // moveLocked gives n another place. What was there before is dead already.
