@@ -123,3 +123,7 @@ func seekInDir(t *testing.T, path string, n int) {
 		t.Errorf("after seeking %d names, before %d", len(second), len(first))
 	}
 }
+
+func attrsOf(o s3io.Object) s3io.Attrs { return s3io.Attrs{Meta: o.Meta, Headers: o.Headers} }
+
+func ifMatch(o s3io.Object) s3io.Condition { return s3io.Condition{IfMatch: o.ETag} }

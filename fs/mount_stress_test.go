@@ -24,7 +24,7 @@ func TestRacingOperations(t *testing.T) {
 	m := w.mount(func(s *served) { s.FS.AttrTTL = 50 * time.Millisecond })
 	check(t, os.Mkdir(m.path("d"), 0755))
 	check(t, os.Mkdir(m.path("e"), 0755))
-	names := []string{"a", "b", "d/a", "d/b", "e/a"}
+	names := []string{"a", "b", "d/a", "d/b", "e/a", "g/a"}
 	var g errgroup.Group
 	for worker := range 6 {
 		g.Go(func() error {
@@ -57,7 +57,11 @@ func TestRacingOperations(t *testing.T) {
 
 func randomOperation(m *mount, r *rand.Rand, names []string, token string) error {
 	name := m.path(names[r.IntN(len(names))])
-	switch r.IntN(9) {
+	switch r.IntN(10) {
+	case 9:
+		dirs := []string{m.path("d"), m.path("g")}
+		i := r.IntN(2)
+		return os.Rename(dirs[i], dirs[1-i])
 	case 0, 1, 2: // a new file of its own, moved into place: what careful programs do
 		tmp := m.path(strings.Trim(token, "<>"))
 		if err := os.WriteFile(tmp, bytes.Repeat([]byte(token), 1+r.IntN(40_000)), 0644); err != nil {
