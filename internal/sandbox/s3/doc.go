@@ -11,15 +11,15 @@
 //
 // An object is an index entry and one sealed blob, or one per part, so that completing an upload moves no byte. The
 // data key of an object comes from KMS (under SSE-S3 from a key of the server's own); every blob has a key derived from
-// it. With a directory, blobs are files and the index is a journal of transactions that is replayed and rewritten at
-// start: it survives the end of the process at any point, not that of the machine. Nothing ever holds a whole object,
-// except memory storage.
+// it. With a directory, blobs are files, small ones records of one file, and the index is a journal of transactions
+// that is replayed and rewritten at start: it survives the end of the process at any point, not that of the machine.
+// Nothing ever holds a whole object, except memory storage.
 //
 // Invariants: a request's conditions are checked in the transaction that carries it out, so that of requests that
 // race only one can win. A version never changes; its blobs stay while a reader has them.
 //
-// Lock order: store.commit, store.mu; Server.mu, keys.mu and bucketKey.mu are taken alone, but for keys.mu under
-// bucketKey.mu. Only commit, over the journal, and bucketKey.mu, over the call to KMS, are held over I/O.
+// Lock order: store.commit, store.mu; bucketKey.mu, keys.mu; Server.mu and pack.mu alone. Three are held over I/O, as
+// they are there to order it: commit over the journal, pack.mu over one write, bucketKey.mu over the call to KMS.
 //
 // # Limitations
 //

@@ -121,7 +121,9 @@ func TestTornJournal(t *testing.T) {
 	}
 	torn, err := os.OpenFile(filepath.Join(dir, "blobs", "small.pack"), os.O_APPEND|os.O_WRONLY, 0)
 	must(t, err)
-	_, err = torn.Write(make([]byte, 30)) // a whole empty record, and one that was cut short
+	record := make([]byte, 50)
+	record[39] = 100 // after a whole record without content, one of 100 bytes that was cut short
+	_, err = torn.Write(record)
 	must(t, errors.Join(err, torn.Close()))
 	must(t, os.WriteFile(filepath.Join(dir, "blobs", "ab", "abandoned"), nil, 0o600))
 	again, err := s3.New(b.options)

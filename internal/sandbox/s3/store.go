@@ -93,41 +93,45 @@ func (s *store) view(name string, look func(*bucket) error) error {
 
 // update is a transaction: it applies what decide returns on seeing the bucket as it is, or nothing.
 func (s *store) update(name string, decide func(*bucket) ([]change, error)) error {
-	s.commit.Lock()
-	defer s.commit.Unlock()
-	var changes []change
-	err := s.view(name, func(b *bucket) (err error) {
-		changes, err = decide(b)
-		return err
+	garbage, err := s.transact(func() (changes []change, err error) {
+		err = s.view(name, func(b *bucket) (err error) {
+			changes, err = decide(b)
+			return err
+		})
+		return changes, err
 	})
-	if err != nil {
-		return err
-	}
-	return s.writeLocked(changes)
+	s.sweep(garbage)
+	return err
 }
 
 // create makes a bucket.
 func (s *store) create(set settings) error {
-	s.commit.Lock()
-	defer s.commit.Unlock()
-	if s.view(set.Name, func(*bucket) error { return nil }) == nil {
-		return bucketExists(set.Name)
-	}
-	return s.writeLocked([]change{{Bucket: set.Name, Settings: &set}})
+	_, err := s.transact(func() ([]change, error) {
+		if s.view(set.Name, func(*bucket) error { return nil }) == nil {
+			return nil, bucketExists(set.Name)
+		}
+		return []change{{Bucket: set.Name, Settings: &set}}, nil
+	})
+	return err
 }
 
-// writeLocked writes a transaction down and applies it. The caller holds commit.
-func (s *store) writeLocked(changes []change) error {
-	if s.journal != nil && len(changes) > 0 {
+// transact writes down what decide returns and applies it, while nobody else decides. It returns the blobs that nothing
+// needs any more.
+func (s *store) transact(decide func() ([]change, error)) (garbage []string, err error) {
+	s.commit.Lock()
+	defer s.commit.Unlock()
+	changes, err := decide()
+	if err != nil || len(changes) == 0 {
+		return nil, err
+	}
+	if s.journal != nil {
 		if err := s.journal.append(changes); err != nil {
-			return err
+			return nil, err
 		}
 	}
 	s.mu.Lock()
-	garbage := s.apply(changes)
-	s.mu.Unlock()
-	s.sweep(garbage)
-	return nil
+	defer s.mu.Unlock()
+	return s.apply(changes), nil
 }
 
 // apply carries out changes and returns the blobs that nothing needs any more. The caller holds mu.
