@@ -20,9 +20,15 @@ import (
 // test run in processes of their own, as they do for users.
 const asCommand = "KMSFS_TEST_AS_COMMAND"
 
+// TestMain must never run the tests in a process that a command started, or
+// each would start the next: whatever became of the environment on the way,
+// such a process is called with a command and not with flags of go test.
 func TestMain(m *testing.M) {
-	if os.Getenv(asCommand) != "" {
+	if os.Getenv(asCommand) != "" || os.Getenv(reportVariable) != "" {
 		main()
+	}
+	if len(os.Args) > 1 && !strings.HasPrefix(os.Args[1], "-test.") {
+		panic("the test's binary was called as a command: " + strings.Join(os.Args, " "))
 	}
 	os.Exit(m.Run())
 }

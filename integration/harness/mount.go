@@ -15,7 +15,7 @@ import (
 )
 
 // Limit is how long one mount may live before it counts as hung.
-const Limit = 4 * time.Minute
+const Limit = 2 * time.Minute
 
 // Mount is a running `kmsfs mount --foreground`.
 type Mount struct {
