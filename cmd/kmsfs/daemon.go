@@ -78,38 +78,34 @@ func inheritedReport() *os.File {
 		return nil
 	}
 	os.Unsetenv(reportVariable)
+	syscall.CloseOnExec(3)
 	return os.NewFile(3, "report")
 }
 
-// serveInBackground serves a mount and reports to the process that started
-// this one.
-func serveInBackground(c *config, report *os.File) error {
-	syscall.CloseOnExec(int(report.Fd()))
-	defer report.Close()
-	log, closeLog, err := backgroundLog(c)
+// serveInBackground serves a mount and tells starter when it can be used. An
+// error before that is for the caller to tell.
+func serveInBackground(c *config, starter *os.File) error {
+	handler, closeLog, err := backgroundLog(c)
 	if err != nil {
-		return tell(report, err)
+		return err
 	}
 	defer closeLog()
+	log := slog.New(handler)
 	told := false
-	err = serve(c, slog.New(log), func(warnings []string) error {
+	err = serve(c, log, func(warnings []string) error {
 		told = true
-		err := json.NewEncoder(report).Encode(readiness{Warnings: warnings})
-		report.Close()
-		return err
+		err := json.NewEncoder(starter).Encode(readiness{Warnings: warnings})
+		return errors.Join(err, starter.Close())
 	})
-	if err != nil && !told {
-		return tell(report, err)
+	if err != nil && told {
+		log.Error("ended with an error", "error", err)
 	}
 	return err
 }
 
-// tell reports why nothing is mounted.
-func tell(report io.Writer, err error) error {
+// tell reports why nothing is mounted. Where the mount was already reported as
+// ready, or nobody listens any more, there is nobody to tell.
+func tell(starter io.Writer, err error) {
 	var usage *usageError
-	got := readiness{Error: err.Error(), Usage: errors.As(err, &usage)}
-	if err := json.NewEncoder(report).Encode(got); err != nil {
-		return err
-	}
-	return errReported
+	_ = json.NewEncoder(starter).Encode(readiness{Error: err.Error(), Usage: errors.As(err, &usage)})
 }

@@ -237,7 +237,8 @@ func (d *demo) mount(ctx context.Context, flags ...string) error {
 func withoutSettings(env []string) []string {
 	var kept []string
 	for _, e := range env {
-		if !strings.HasPrefix(e, "AWS_") && !strings.HasPrefix(e, envPrefix) {
+		setting := strings.HasPrefix(e, envPrefix) && !strings.HasPrefix(e, envTestPrefix)
+		if !strings.HasPrefix(e, "AWS_") && !setting {
 			kept = append(kept, e)
 		}
 	}

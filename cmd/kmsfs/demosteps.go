@@ -81,9 +81,12 @@ const smallFiles = 300
 
 // countCalls writes the same files with and without bucket keys.
 func (d *demo) countCalls(ctx context.Context) (string, error) {
-	on, err := d.callsFor(ctx, "bucket-key-on")
-	if err != nil {
+	if _, err := d.callsFor(ctx, "bucket-key-on"); err != nil {
 		return "", err
+	}
+	on, objects := d.server.Log.Count("GenerateDataKey"), 0
+	for _, op := range []string{"PutObject", "CopyObject", "CompleteMultipartUpload"} {
+		objects += d.server.Log.Count(op)
 	}
 	if err := umount(ctx, d.s, d.dir, false); err != nil {
 		return "", err
@@ -95,7 +98,8 @@ func (d *demo) countCalls(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	return fmt.Sprintf("GenerateDataKey for %d files: %d with bucket keys, %d without", smallFiles, on, off), nil
+	return fmt.Sprintf("GenerateDataKey: %d for all %s objects until here with bucket keys, %d for %d without",
+		on, humanize.Comma(int64(objects)), off, smallFiles), nil
 }
 
 // callsFor writes small files and returns the KMS calls that S3 made for them.

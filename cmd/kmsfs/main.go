@@ -53,6 +53,7 @@ type std struct {
 	env      []string
 	args     []string // of the command line, for the process that a mount starts
 	release  func()   // leaves signals to the caller from now on
+	starter  *os.File // where a mount in the background reports; nil elsewhere
 }
 
 func main() {
@@ -69,12 +70,16 @@ func run(s std, args []string) int {
 	defer cancel()
 	s.release = sync.OnceFunc(onSignals(cancel, func() { os.Exit(exitFailure) }))
 	defer s.release()
-	s.args = args
+	s.args, s.starter = args, inheritedReport()
 	root := newRoot(s)
 	root.SetArgs(args)
 	root.SetOut(s.out)
 	root.SetErr(s.err)
-	return report(s, root.ExecuteContext(ctx))
+	err := root.ExecuteContext(ctx)
+	if err != nil && s.starter != nil {
+		tell(s.starter, err)
+	}
+	return report(s, err)
 }
 
 // onSignals calls first and then second as SIGTERM, SIGINT or SIGHUP arrive.

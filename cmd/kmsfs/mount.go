@@ -112,9 +112,9 @@ func mount(ctx context.Context, s std, c *config, fake bool) error {
 	if fake {
 		return nil
 	}
-	if report := inheritedReport(); report != nil {
+	if s.starter != nil {
 		s.release()
-		return serveInBackground(c, report)
+		return serveInBackground(c, s.starter)
 	}
 	if c.run.foreground {
 		s.release()
