@@ -20,6 +20,7 @@ type Error struct {
 // A Field is one element of an XML error answer.
 type Field struct{ Name, Value string }
 
+// Error returns code and message.
 func (e *Error) Error() string { return e.Code + ": " + e.Message }
 
 // Errorf makes an Error whose message is formatted.
