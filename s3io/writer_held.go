@@ -96,7 +96,6 @@ func (w *Writer) shorten(size int64) bool {
 	case w.head != nil && size <= w.head.size:
 		w.restart()
 		w.cut(0, size)
-		w.turn() // if all of the first part is left
 	case size == 0:
 		w.forget()
 		w.begin(nil, 0)
