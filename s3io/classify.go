@@ -12,63 +12,74 @@ import (
 	"github.com/aws/smithy-go"
 )
 
-// codes says what S3's error codes mean to us. KMS.* are what S3 says for KMS.
+// ofCode says what S3's error codes mean to us, and what the user can do about
+// some. KMS.* are what S3 says for KMS.
 // https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html
-var codes = map[string]Kind{
-	"NoSuchKey": NotExist, "NotFound": NotExist, "NoSuchBucket": NotExist,
-	"NoSuchUpload": NotExist, "NoSuchVersion": NotExist,
-
-	"AccessDenied": Permission, "AllAccessDisabled": Permission, "AccountProblem": Permission,
-	"InvalidAccessKeyId": Permission, "SignatureDoesNotMatch": Permission, "Forbidden": Permission,
-	"ExpiredToken": Permission, "InvalidToken": Permission, "RequestTimeTooSkewed": Permission,
-	"KMS.AccessDeniedException": Permission, "AccessDeniedException": Permission,
-
-	"KMS.DisabledException": KeyDisabled, "KMS.KMSInvalidStateException": KeyDisabled,
-	"KMS.NotFoundException":        KeyNotFound,
-	"KMS.InvalidKeyUsageException": KeyRejected, "KMS.IncorrectKeyException": KeyRejected,
-	"KMS.InvalidCiphertextException": KeyRejected,
-
-	"BadDigest": Integrity, "InvalidDigest": Integrity, "XAmzContentSHA256Mismatch": Integrity,
-	"XAmzContentChecksumMismatch": Integrity,
-
-	"PreconditionFailed": Stale, "ConditionalRequestConflict": Stale, "OperationAborted": Stale,
-
-	"EntityTooLarge": TooLarge, "KeyTooLongError": NameTooLong, "MetadataTooLarge": NoSpace,
-	"InvalidObjectState": Unsupported, "NotImplemented": Unsupported, "MethodNotAllowed": Unsupported,
-
-	"PermanentRedirect": Misconfigured, "AuthorizationHeaderMalformed": Misconfigured,
-	"IllegalLocationConstraintException": Misconfigured, "InvalidBucketName": Misconfigured,
-	"RequestTimeout": Timeout,
+func ofCode(code string) (Kind, string) {
+	switch code {
+	case "NoSuchKey", "NotFound", "NoSuchBucket", "NoSuchUpload", "NoSuchVersion":
+		return NotExist, ""
+	case "AccessDenied", "AccessDeniedException", "AllAccessDisabled", "AccountProblem", "Forbidden", "KMS.AccessDeniedException":
+		return Permission, ""
+	case "InvalidAccessKeyId":
+		return Permission, "check the credentials, or --profile"
+	case "SignatureDoesNotMatch":
+		return Permission, "check the secret access key"
+	case "ExpiredToken", "InvalidToken":
+		return Permission, "renew the credentials"
+	case "RequestTimeTooSkewed":
+		return Permission, "set this machine's clock"
+	case "KMS.DisabledException":
+		return KeyDisabled, "enable the key with `aws kms enable-key`"
+	case "KMS.KMSInvalidStateException":
+		return KeyDisabled, "cancel the key's deletion with `aws kms cancel-key-deletion`, then enable it"
+	case "KMS.NotFoundException":
+		return KeyNotFound, "the key must exist in the bucket's region; a key of another account needs its full ARN"
+	case "KMS.InvalidKeyUsageException":
+		return KeyRejected, "SSE-KMS takes symmetric encryption keys only"
+	case "KMS.IncorrectKeyException":
+		return KeyRejected, "the object was encrypted under another key"
+	case "KMS.InvalidCiphertextException":
+		return KeyRejected, "the object's key or encryption context does not fit"
+	case "BadDigest", "InvalidDigest", "XAmzContentSHA256Mismatch", "XAmzContentChecksumMismatch":
+		return Integrity, ""
+	case "PreconditionFailed", "ConditionalRequestConflict", "OperationAborted":
+		return Stale, ""
+	case "EntityTooLarge":
+		return TooLarge, ""
+	case "KeyTooLongError":
+		return NameTooLong, ""
+	case "MetadataTooLarge":
+		return NoSpace, "S3 takes 2 KiB of user metadata for an object"
+	case "InvalidObjectState":
+		return Unsupported, "the object is archived: restore it with `aws s3api restore-object` first"
+	case "NotImplemented", "MethodNotAllowed":
+		return Unsupported, ""
+	case "PermanentRedirect", "AuthorizationHeaderMalformed", "IllegalLocationConstraintException":
+		return Misconfigured, "check --region"
+	case "InvalidBucketName":
+		return Misconfigured, "check the bucket's name"
+	case "RequestTimeout":
+		return Timeout, ""
+	}
+	return Other, ""
 }
 
-// statuses serve answers without a body, as to HEAD, and unknown codes.
-var statuses = map[int]Kind{
-	http.StatusNotFound:           NotExist,
-	http.StatusForbidden:          Permission,
-	http.StatusUnauthorized:       Permission,
-	http.StatusPreconditionFailed: Stale,
-	http.StatusConflict:           Stale,
-	http.StatusNotImplemented:     Unsupported,
-	http.StatusMethodNotAllowed:   Unsupported,
-	http.StatusMovedPermanently:   Misconfigured,
-}
-
-// hints says what the user can do about some codes.
-var hints = map[string]string{
-	"KMS.DisabledException":          "enable the key with `aws kms enable-key`",
-	"KMS.KMSInvalidStateException":   "cancel the key's deletion with `aws kms cancel-key-deletion`, then enable it",
-	"KMS.NotFoundException":          "the key must exist in the bucket's region; a key of another account needs its full ARN",
-	"KMS.InvalidKeyUsageException":   "SSE-KMS takes symmetric encryption keys only",
-	"RequestTimeTooSkewed":           "set this machine's clock",
-	"ExpiredToken":                   "renew the credentials",
-	"InvalidAccessKeyId":             "check the credentials, or --profile",
-	"SignatureDoesNotMatch":          "check the secret access key",
-	"InvalidObjectState":             "the object is archived: restore it with `aws s3api restore-object` first",
-	"MetadataTooLarge":               "S3 takes 2 KiB of user metadata for an object",
-	"KMS.IncorrectKeyException":      "the object was encrypted under another key",
-	"AuthorizationHeaderMalformed":   "check --region",
-	"PermanentRedirect":              "check --region",
-	"KMS.InvalidCiphertextException": "the object's key or encryption context does not fit",
+// ofStatus serves answers without a body, as to HEAD, and unknown codes.
+func ofStatus(status int) Kind {
+	switch status {
+	case http.StatusNotFound:
+		return NotExist
+	case http.StatusForbidden, http.StatusUnauthorized:
+		return Permission
+	case http.StatusPreconditionFailed, http.StatusConflict:
+		return Stale
+	case http.StatusNotImplemented, http.StatusMethodNotAllowed:
+		return Unsupported
+	case http.StatusMovedPermanently:
+		return Misconfigured
+	}
+	return Other
 }
 
 // classify is the one place where a foreign error becomes an Error. ctx is the
@@ -102,14 +113,11 @@ func kindOf(ctx context.Context, err error) (Kind, string) {
 			return Interrupted, ""
 		}
 	}
-	var api smithy.APIError
-	if errors.As(err, &api) {
-		if k, ok := codes[api.ErrorCode()]; ok {
-			return k, hints[api.ErrorCode()]
-		}
+	if kind, hint := ofCode(code(err)); kind != Other {
+		return kind, hint
 	}
-	if k, ok := statuses[status(err)]; ok {
-		return k, ""
+	if kind := ofStatus(status(err)); kind != Other {
+		return kind, ""
 	}
 	if untrusted(err) {
 		return Misconfigured, "name the certificate authority with --ca-bundle"

@@ -25,7 +25,7 @@ type probe struct {
 
 // create begins an upload, drops it, and returns what the answer proves.
 func (p *probe) create(ctx context.Context) (proof, error) {
-	u, got, err := p.b.sendCreate(ctx, p.key, heritage{})
+	u, got, err := p.b.sendCreate(ctx, p.key, heritage{}, false)
 	if err != nil {
 		return proof{}, p.refused(ctx, "create a multipart upload", err)
 	}
@@ -187,7 +187,7 @@ func (p *probe) completes(ctx context.Context, caps *Capabilities) (echoes bool,
 // complete makes the object by an upload of its own, which it drops where the
 // server does not.
 func (p *probe) complete(ctx context.Context, _ string, c Condition) (m made, err error) {
-	u, _, err := p.b.sendCreate(ctx, p.key, heritage{})
+	u, _, err := p.b.sendCreate(ctx, p.key, heritage{}, false)
 	if err != nil {
 		return made{}, err
 	}

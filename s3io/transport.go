@@ -11,9 +11,7 @@ import (
 	awsmiddleware "github.com/aws/aws-sdk-go-v2/aws/middleware"
 )
 
-// errStalled is what an attempt comes to that hangs; the next one may not.
-var errStalled error = stalled{}
-
+// stalled is what an attempt comes to that hangs; the next one may not.
 type stalled struct{}
 
 func (stalled) Error() string        { return "connection stalled" }
@@ -71,7 +69,7 @@ func (t *transport) Do(req *http.Request) (*http.Response, error) {
 	t.counters.request(op)
 	ctx, cancel := context.WithCancelCause(req.Context())
 	a := &attempt{cancel: cancel, patience: patience, deadline: deadlineOf(ctx), slots: slots, counters: t.counters}
-	a.timer = time.AfterFunc(time.Hour, func() { cancel(errStalled) })
+	a.timer = time.AfterFunc(time.Hour, func() { cancel(stalled{}) })
 	a.arm()
 	req = req.WithContext(ctx)
 	if req.Body != nil && req.Body != http.NoBody {
@@ -118,8 +116,8 @@ func (a *attempt) end() {
 
 // explain replaces the cancellation that the timer caused by what it means.
 func (a *attempt) explain(ctx context.Context, err error) error {
-	if errors.Is(context.Cause(ctx), errStalled) {
-		return errStalled
+	if errors.Is(context.Cause(ctx), stalled{}) {
+		return stalled{}
 	}
 	return err
 }

@@ -179,7 +179,7 @@ func TestLieAboutCopyInPlace(t *testing.T) {
 	for bucket, versioned := range buckets() {
 		for name, lie := range lies(s) {
 			t.Run(bucket+"/"+name, func(t *testing.T) {
-				b := s.mount(func(o *Options) { o.Bucket, o.Prefix = bucket, name + "/" })
+				b := s.mount(func(o *Options) { o.Bucket, o.Prefix = bucket, name+"/" })
 				o := s.mustPut(b, "a", "text")
 				s.fault(wire.Fault{Op: "CopyObject", Times: 1, Kind: wire.EditHeader, Edit: lie})
 				o, err := b.Copy(s.ctx, o, "a", Attrs{Meta: map[string]string{"mode": "1"}}, Condition{})
