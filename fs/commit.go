@@ -172,6 +172,12 @@ func (n *file) commitTo(ctx context.Context) error {
 	}
 	n.f.unsaved(path, err)
 	n.mu.Lock()
+	first := n.obj.ETag == ""
+	n.mu.Unlock()
+	if err == nil && first {
+		n.appear()
+	}
+	n.mu.Lock()
 	defer n.mu.Unlock()
 	if err != nil {
 		n.err = err
@@ -180,6 +186,15 @@ func (n *file) commitTo(ctx context.Context) error {
 	n.pinLocked(o, want, changed)
 	n.unsaved = false
 	return nil
+}
+
+// appear keeps the directory from believing listings that were asked for before
+// the file was in S3.
+func (n *file) appear() {
+	n.f.tree.RLock()
+	up, component := n.up, n.component()
+	n.f.tree.RUnlock()
+	up.listed(component)
 }
 
 // complete makes sure that the pinned object's metadata are known, so that

@@ -338,6 +338,11 @@ func (d *dir) look(s stamp, prefix, from string, page s3io.ListPage) {
 // made notes an entry that was made here.
 func (d *dir) made(component string) {
 	d.touch()
+	d.listed(component)
+}
+
+// listed notes an entry that listings have from now on.
+func (d *dir) listed(component string) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.seen.changes++

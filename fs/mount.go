@@ -18,6 +18,10 @@ import (
 // typeName is what mount(8) shows after "fuse.".
 const typeName = "kmsfs"
 
+// requestSize is how much the kernel reads or writes by one request; it allows
+// no more by default (/proc/sys/fs/fuse/max_pages_limit).
+const requestSize = 1 << 20
+
 // maxBackground is how many requests the kernel sends without waiting for
 // answers: enough to keep read-ahead going on several files.
 const maxBackground = 64
@@ -43,6 +47,9 @@ func (f *FS) Mount(dir string) error {
 	f.server, f.mountedAt = server, dir
 	f.mu.Unlock()
 	f.queue.start()
+	if err := raiseReadAhead(dir); err != nil {
+		f.log.Debug("reads stay at the kernel's default size", "error", err)
+	}
 	return nil
 }
 
@@ -59,7 +66,7 @@ func (f *FS) mountOptions() *fusefs.Options {
 			Name:              typeName,
 			Options:           []string{"default_permissions"},
 			DirectMount:       os.Geteuid() == 0,
-			MaxWrite:          1 << 20,
+			MaxWrite:          requestSize,
 			MaxBackground:     maxBackground,
 			ExtraCapabilities: extraCapabilities,
 			DirectMountFlags:  mountFlags(f.o.ReadOnly),
