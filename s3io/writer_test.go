@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
-	"runtime"
 	"slices"
 	"testing"
 )
@@ -390,56 +389,4 @@ func TestWriterAbortLeavesNothing(t *testing.T) {
 	if _, ok := r.content("file"); ok {
 		t.Fatal("an aborted file exists")
 	}
-}
-
-func TestWritersShareASmallBudget(t *testing.T) {
-	for _, procs := range []int{1, runtime.GOMAXPROCS(0)} {
-		t.Run(fmt.Sprint(procs), func(t *testing.T) {
-			defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(procs))
-			r := newRig(t, Options{Memory: 12 << 20, PartSize: minPart, SpoolSize: 1 << 30})
-			const writers = 64
-			done := make(chan error, writers)
-			want := randomBytes(9, 2*minPart+100)
-			size := func(i int) int {
-				return []int{4 << 10, 300_000, 1 << 20, 4 << 10, 300_000, 3 << 20, 4 << 10, len(want)}[i%8] - i
-			}
-			for i := range writers {
-				go func() {
-					w := r.b.NewWriter(fmt.Sprint("file", i), nil, Condition{})
-					defer w.Abort()
-					n := size(i)
-					for off := 0; off < n; off += 300_000 {
-						if _, err := w.WriteAt(t.Context(), want[off:min(n, off+300_000)], int64(off)); err != nil {
-							done <- err
-							return
-						}
-					}
-					_, err := w.Commit(t.Context(), Attrs{})
-					done <- err
-				}()
-			}
-			for range writers {
-				check(t, <-done)
-			}
-			for i := range writers {
-				r.wantContent(t, fmt.Sprint("file", i), want[:size(i)])
-			}
-			if _, peak := r.b.writes.mem.inUse(); peak > 6<<20 {
-				t.Fatalf("%d bytes of memory used", peak)
-			}
-		})
-	}
-}
-
-func TestWriterSpoolFull(t *testing.T) {
-	r := newRig(t, Options{Memory: 1, PartSize: minPart, SpoolSize: 3 << 20})
-	w := r.b.NewWriter("file", nil, Condition{})
-	want := randomBytes(10, 4<<20)
-	n, err := w.WriteAt(t.Context(), want, 0)
-	if KindOf(err) != NoSpace || n == 0 {
-		t.Fatalf("a write beyond the spool: %d, %v", n, err)
-	}
-	mustCommit(t, w, Attrs{}) // as on any file system: what was accepted is there
-	r.wantContent(t, "file", want[:n])
-	w.Abort()
 }
