@@ -51,6 +51,7 @@ func (b *Bucket) equip() (err error) {
 	}
 	b.onClose(b.writes.close)
 	b.readers = newReadPool(b.opts)
+	b.onClose(func(context.Context) error { b.readers.mem.close(); return nil })
 	return nil
 }
 
