@@ -43,7 +43,7 @@ func (m *server) unmount(ctx context.Context, force bool, progress func([]string
 	if (err != nil || len(failed) > 0) && !force {
 		return e
 	}
-	err = m.tree.Unmount()
+	err = m.unmountSoon(ctx)
 	if errors.Is(err, syscall.EBUSY) && force {
 		if err = m.detach(); err == nil {
 			m.take()
@@ -61,6 +61,29 @@ func (m *server) unmount(ctx context.Context, force bool, progress func([]string
 	return e
 }
 
+// settle is how long a mount may stay busy after the drain: the kernel lets go
+// of a file only some time after the close that the drain waited for.
+const settle = 2 * time.Second
+
+// unmountSoon unmounts. The error is EBUSY if the mount stays in use.
+func (m *server) unmountSoon(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, settle)
+	defer cancel()
+	ticker := time.NewTicker(tick)
+	defer ticker.Stop()
+	for {
+		err := m.tree.Unmount()
+		if !errors.Is(err, syscall.EBUSY) {
+			return err
+		}
+		select {
+		case <-ticker.C:
+		case <-ctx.Done():
+			return err
+		}
+	}
+}
+
 // leave drains and unmounts after a signal: whatever happens, the mount is
 // gone afterwards. The error says what was not saved.
 func (m *server) leave(abort context.Context) error {
@@ -73,7 +96,7 @@ func (m *server) leave(abort context.Context) error {
 	if abort.Err() != nil {
 		err = errAborted
 	}
-	if unmountErr := m.tree.Unmount(); unmountErr != nil {
+	if unmountErr := m.unmountSoon(ctx); unmountErr != nil {
 		for _, line := range append(m.tree.Pending(), holders(m.c.dir)...) {
 			m.log.Warn("taken away while in use", "what", line)
 		}
