@@ -68,7 +68,7 @@ func main() {
 func run(s std, args []string) int {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
-	s.release = sync.OnceFunc(onSignals(cancel, func() { os.Exit(exitFailure) }))
+	s.release = sync.OnceFunc(onSignals(sameSignal, cancel, func() { os.Exit(exitFailure) }))
 	defer s.release()
 	s.args, s.starter = args, inheritedReport()
 	root := newRoot(s)
@@ -82,12 +82,14 @@ func run(s std, args []string) int {
 	return report(s, err)
 }
 
+// sameSignal is for commands that people run: timeout(1) and shells signal a
+// process and then its group, which is no second wish to end.
+const sameSignal = time.Second
+
 // onSignals calls first and then second as SIGTERM, SIGINT or SIGHUP arrive.
-// What comes within a second of the first signal is taken for the same one:
-// timeout(1) and shells signal a process and then its group.
-func onSignals(first, second func()) (stop func()) {
-	const same = time.Second
-	signals := make(chan os.Signal, 1)
+// What comes within same of the first signal is taken for that one.
+func onSignals(same time.Duration, first, second func()) (stop func()) {
+	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	done := make(chan struct{})
 	go func() {
@@ -101,7 +103,7 @@ func onSignals(first, second func()) (stop func()) {
 			if at.IsZero() {
 				at = time.Now()
 				first()
-			} else if time.Since(at) > same {
+			} else if time.Since(at) >= same {
 				second()
 				return
 			}

@@ -44,7 +44,7 @@ func serve(c *config, log *slog.Logger, ready func(warnings []string) error) (er
 	second, cancelSecond := context.WithCancel(context.Background())
 	defer cancelSecond()
 	defer cancelFirst()
-	stop := onSignals(cancelFirst, cancelSecond)
+	stop := onSignals(0, cancelFirst, cancelSecond)
 	defer stop()
 
 	if err := hideMemory(); err != nil {

@@ -83,11 +83,18 @@ func umountDead(s std, dir string, force bool) error {
 	case m.kind != mountKind:
 		return fmt.Errorf("unmount %s: it is not a kmsfs mount but %s; use umount(8)", dir, m.kind)
 	}
-	if !force && !isDead(dir) {
+	dead := isDead(dir)
+	if !force && !dead {
 		return fmt.Errorf("unmount %s: its process does not answer this user; run the command as the user that mounted it, or take the mount away with --force", dir)
 	}
 	if err := detach(dir); err != nil {
 		return fmt.Errorf("unmount %s: %w", dir, err)
+	}
+	if !dead {
+		return nil
+	}
+	if err := os.Remove(ctl.Path(dir)); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("remove the control socket: %w", err)
 	}
 	fmt.Fprintf(s.err, "kmsfs: the process of this mount had died, so files that were not closed then are lost; its log tells why\n")
 	return nil
