@@ -170,7 +170,7 @@ func (n *file) commitTo(ctx context.Context) error {
 		n.mu.Unlock()
 		o, err = w.Commit(ctx, want)
 	}
-	n.f.unsaved(path, err)
+	n.f.unsaved(path, err, true)
 	n.mu.Lock()
 	first := n.obj.ETag == ""
 	n.mu.Unlock()
@@ -261,6 +261,8 @@ func (n *file) copyTo(ctx context.Context, key string, c s3io.Condition) (old s3
 	switch {
 	case err == nil:
 		n.pinLocked(o, want, changed)
+	case key == old.Key && o.ETag != "":
+		n.pinLocked(o, want, changed) // wrongly encrypted, but the content is kept
 	case key == old.Key && (isKind(err, s3io.Stale) || isKind(err, s3io.NotExist)):
 		n.changed -= changed // somebody else's attributes stand
 	}

@@ -9,7 +9,7 @@ import (
 
 // Drain commits what is written and not committed, open files too, writes
 // attributes that wait, and returns when nothing is in flight. The error lists
-// what could not be saved. It may be called while the mount is in use.
+// what could not be saved and no close has reported. It may be called while the mount is in use.
 func (f *FS) Drain(ctx context.Context) error {
 	var errs []error
 	for _, n := range f.root.files() {
@@ -29,7 +29,7 @@ func (f *FS) Drain(ctx context.Context) error {
 	case <-ctx.Done():
 		errs = append(errs, context.Cause(ctx))
 	}
-	return errors.Join(append(errs, f.jobs.wait(ctx))...)
+	return errors.Join(append(errs, f.jobs.wait(ctx), f.untold())...)
 }
 
 // Pending lists what Drain waits for or would have to save now, one line each.

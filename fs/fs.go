@@ -46,7 +46,7 @@ type FS struct {
 	server    *fuse.Server
 	mountedAt string
 	last      string
-	failures  map[string]string // path to what could not be saved there
+	failures  map[string]failure // path to what could not be saved there
 }
 
 // New presents b. A bucket that can be written to is probed first, if that has
@@ -58,7 +58,7 @@ func New(b *s3io.Bucket, o Options) (*FS, error) {
 	f := &FS{
 		b: b, log: o.Log, o: o, born: time.Now(), ctx: ctx, abort: abort,
 		moves: newGate(), heads: newHeads(knownObjects),
-		inos: make(map[uint64]node), failures: make(map[string]string),
+		inos: make(map[uint64]node), failures: make(map[string]failure),
 	}
 	f.queue = newAttrQueue(f)
 	f.root = f.newRoot()
@@ -120,15 +120,34 @@ func (f *FS) report(op, path string, err error, errno syscall.Errno) syscall.Err
 	return errno
 }
 
+// failure is what could not be saved under a path.
+type failure struct {
+	err  error
+	told bool // a close, an fsync or the drain itself reports it
+}
+
 // unsaved notes that path could not be saved, or with nil that it now is.
-func (f *FS) unsaved(path string, err error) {
+func (f *FS) unsaved(path string, err error, told bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if err == nil {
 		delete(f.failures, path)
 	} else if len(f.failures) < maxFailures {
-		f.failures[path] = fmt.Sprintf("%s: %v", path, err)
+		f.failures[path] = failure{fmt.Errorf("%s: %w", path, err), told}
 	}
+}
+
+// untold joins the failures that nobody was told of.
+func (f *FS) untold() error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	var errs []error
+	for _, x := range f.failures {
+		if !x.told {
+			errs = append(errs, x.err)
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // LastError returns when and how the last operation failed, "" if none did.
@@ -139,11 +158,16 @@ func (f *FS) LastError() string {
 }
 
 // Failures lists what could not be saved since the mount and was not saved
-// later, one line each.
+// later, one line each, also where close or fsync reported it.
 func (f *FS) Failures() []string {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return slices.Sorted(maps.Values(f.failures))
+	var lines []string
+	for _, x := range f.failures {
+		lines = append(lines, x.err.Error())
+	}
+	slices.Sort(lines)
+	return lines
 }
 
 // apart does work on the mount's own context, so that nothing tears it, and

@@ -239,6 +239,7 @@ func (n *file) lastWriter(flushed bool) {
 	if reported == nil && unsaved && flushed {
 		if err := n.save(ctx); err != nil {
 			n.f.answerCommit("write of a mapping", n.f.path(n), err)
+			n.f.unsaved(n.f.path(n), err, false)
 			n.mu.Lock()
 			n.late = err
 			n.mu.Unlock()

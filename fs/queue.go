@@ -124,7 +124,7 @@ func (q *attrQueue) write(ctx context.Context, nodes []node) error {
 			leave := q.f.jobs.enter("attributes of " + path)
 			defer leave()
 			err := n.writeAttrs(q.f.ctx)
-			q.f.unsaved(path+" (attributes)", err)
+			q.f.unsaved(path+" (attributes)", err, true)
 			if err != nil {
 				q.f.answerCommit("write attributes", path, err)
 				errs[i] = fmt.Errorf("attributes of %s: %w", path, err)

@@ -27,7 +27,7 @@ func newQueue(t *testing.T) (*FS, *fakeNode) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	t.Cleanup(cancel)
-	f := &FS{ctx: ctx, log: Options{}.withDefaults().Log, failures: make(map[string]string), inos: make(map[uint64]node)}
+	f := &FS{ctx: ctx, log: Options{}.withDefaults().Log, failures: make(map[string]failure), inos: make(map[uint64]node)}
 	f.queue = newAttrQueue(f)
 	n := &fakeNode{wrote: make(chan struct{}, 10)}
 	n.f = f

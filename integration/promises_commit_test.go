@@ -1,6 +1,7 @@
 package integration
 
 import (
+	"context"
 	"net/http"
 	"os"
 	"strings"
@@ -8,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/aws/aws-sdk-go-v2/service/s3/types"
 
 	"github.com/kmsfs/kmsfs/integration/harness"
@@ -48,8 +50,31 @@ func closeDoesNotLie(t *testing.T) {
 					t.Error("the fault was never met")
 				}
 				s.MustBeEncrypted(t)
+				if op == "CreateMultipartUpload" {
+					dropEmptyUploads(t, s)
+				}
 			})
 		}
+	}
+}
+
+// dropEmptyUploads aborts uploads that have no parts. Where the answer to
+// CreateMultipartUpload was lost nobody can tell our upload from one that
+// another host has just begun, so it stays, costs nothing, and is left to the
+// bucket's lifecycle rule.
+func dropEmptyUploads(t testing.TB, s *harness.Server) {
+	t.Helper()
+	ctx := context.Background()
+	out, err := s.S3.ListMultipartUploads(ctx, &s3.ListMultipartUploadsInput{Bucket: &s.Bucket})
+	must(t, err)
+	for _, u := range out.Uploads {
+		parts, err := s.S3.ListParts(ctx, &s3.ListPartsInput{Bucket: &s.Bucket, Key: u.Key, UploadId: u.UploadId})
+		must(t, err)
+		if len(parts.Parts) > 0 {
+			continue
+		}
+		_, err = s.S3.AbortMultipartUpload(ctx, &s3.AbortMultipartUploadInput{Bucket: &s.Bucket, Key: u.Key, UploadId: u.UploadId})
+		must(t, err)
 	}
 }
 

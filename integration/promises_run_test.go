@@ -113,7 +113,7 @@ func drains(t *testing.T) {
 		m := s.Mount(t)
 		hang, closed := hangingClose(t, s, m)
 		m.Signal(syscall.SIGTERM)
-		awaitLog(t, m, "drain")
+		awaitLog(t, m, "msg=draining")
 		m.Signal(syscall.SIGTERM)
 		if err := m.Wait(); err == nil {
 			t.Error("an aborted mount ended with status 0")
@@ -225,12 +225,12 @@ func nothingSecretAtRest(t *testing.T) {
 	spool := t.TempDir()
 	m := s.Mount(t, "--memory", "64MiB", "--spool-dir", spool)
 	marker := bytes.Repeat([]byte("attack at dawn! "), 64<<10)
-	hang := s.Sandbox.Faults.Add(wire.Fault{Op: "UploadPart", Kind: wire.Hang})
+	hang := s.Sandbox.Faults.Add(wire.Fault{Op: "PutObject", Kind: wire.Hang})
 	var g errgroup.Group
-	for i := range 12 { // more held first parts than memory takes
+	for i := range 12 { // more than memory takes
 		g.Go(func() error { return os.WriteFile(m.Path(fmt.Sprint(i)), bytes.Repeat(marker, 12), 0o644) })
 	}
-	awaitOp(t, s, "UploadPart", 1)
+	awaitOp(t, s, "PutObject", 1)
 	look := func(path string) {
 		body, err := os.ReadFile(path)
 		if err == nil && bytes.Contains(body, marker[:32]) {

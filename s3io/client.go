@@ -65,12 +65,17 @@ func (b *Bucket) Warnings() []string {
 	return slices.Clone(b.warnings)
 }
 
-// warn adds a warning that was not given yet.
+// warn adds a warning that was not given yet. Those that come up after the
+// probe have nobody to return to: they are logged.
 func (b *Bucket) warn(text string) {
 	b.mu.Lock()
-	defer b.mu.Unlock()
-	if !slices.Contains(b.warnings, text) {
+	known, running := slices.Contains(b.warnings, text), b.probed
+	if !known {
 		b.warnings = append(b.warnings, text)
+	}
+	b.mu.Unlock()
+	if !known && running {
+		b.log.Warn(text)
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"io"
 	"math"
 	"math/rand/v2"
 	"net"
@@ -131,6 +132,9 @@ func hopeless(err error) aws.Ternary {
 	}
 	switch code(err) {
 	case "OperationAborted", "ConditionalRequestConflict":
+		return aws.TrueTernary
+	}
+	if errors.Is(err, io.ErrUnexpectedEOF) { // the answer was cut off
 		return aws.TrueTernary
 	}
 	return aws.UnknownTernary

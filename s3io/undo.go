@@ -42,23 +42,24 @@ func (b *Bucket) create(ctx context.Context, c creation) (Object, error) {
 	if err == nil {
 		left, c.commit, removed = second, next.commit, removed && b.restore(ctx, c, second)
 	}
-	return Object{}, b.settleWrong(ctx, c, left, fault, removed)
+	return b.settleWrong(ctx, c, left, fault, removed)
 }
 
 // settleWrong ends a replacement that stayed wrong. left is what is under the
-// key now, unless it was removed so that the version before it is back.
-func (b *Bucket) settleWrong(ctx context.Context, c creation, left Object, fault string, removed bool) error {
+// key now, unless it was removed so that the version before it is back. It is
+// returned with the error if it is kept.
+func (b *Bucket) settleWrong(ctx context.Context, c creation, left Object, fault string, removed bool) (Object, error) {
 	switch {
 	case removed:
 		if c.inPlace {
 			b.failClosed(fmt.Sprintf("the server does not encrypt copies of %q as required (%s)", c.key, fault))
 		}
-		return b.unproven(c, fault, nil)
+		return Object{}, b.unproven(c, fault, nil)
 	case !c.precious:
-		return b.unproven(c, fault, b.remove(ctx, left, c.commit))
+		return Object{}, b.unproven(c, fault, b.remove(ctx, left, c.commit))
 	}
 	b.failClosed(fmt.Sprintf("%q is not encrypted as required (%s) and is kept, because nothing else holds its content", c.key, fault))
-	return &Error{Kind: Unverified, Op: c.op, Key: c.key, Err: errors.New(fault),
+	return left, &Error{Kind: Unverified, Op: c.op, Key: c.key, Err: errors.New(fault),
 		Hint: "it is kept, because nothing else holds its content; the mount is read-only now"}
 }
 

@@ -40,7 +40,7 @@ func (m *server) unmount(ctx context.Context, force bool, progress func([]string
 		return ctl.Event{Error: "interrupted; " + m.c.dir + " is still mounted"}
 	}
 	e := failedEvent(failed, err)
-	if (err != nil || len(failed) > 0) && !force {
+	if err != nil && !force {
 		return e
 	}
 	err = m.unmountSoon(ctx)
@@ -101,9 +101,6 @@ func (m *server) leave(abort context.Context) error {
 			m.log.Warn("taken away while in use", "what", line)
 		}
 		err = errors.Join(err, m.detach())
-	}
-	if err == nil && len(failed) > 0 {
-		err = fmt.Errorf("%d files could not be saved; the log names them", len(failed))
 	}
 	return err
 }

@@ -59,11 +59,9 @@ func umount(ctx context.Context, s std, dir string, force bool) error {
 		fmt.Fprintf(s.err, "in use: %s\n", line)
 	}
 	switch {
-	case e.Error == "" && len(e.Failed) == 0:
+	case e.Error == "":
 		return nil
-	case force && e.Error == "":
-		return fmt.Errorf("unmounted %s, but what is named above was lost", dir)
-	case len(e.Failed) > 0:
+	case len(e.Waiting) == 0:
 		return fmt.Errorf("%s is still mounted because what is named above could not be saved; repair the cause and try again, or give it up with --force", dir)
 	}
 	return fmt.Errorf("%s is still mounted: %s; end what is named above, or take the mount away with --force", dir, e.Error)

@@ -146,7 +146,9 @@ func (m *Mount) Wait() error {
 	select {
 	case <-m.done:
 		return m.err
-	case <-time.After(Limit):
+	case <-time.After(time.Minute):
+		m.Signal(syscall.SIGQUIT) // to see where it hangs
+		<-m.done
 		m.t.Fatalf("the mount's process does not end\n%s", m.log)
 		return nil
 	}
