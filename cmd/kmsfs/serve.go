@@ -204,8 +204,8 @@ func (m *server) detach() error {
 func (m *server) answer(ctx context.Context, r ctl.Request, progress func([]string)) ctl.Event {
 	select {
 	case <-m.ready:
-	default:
-		return ctl.Event{Error: "the mount is not ready yet; try again"}
+	case <-ctx.Done():
+		return ctl.Event{Error: "the mount did not get ready"}
 	}
 	switch r.Op {
 	case ctl.OpStatus:

@@ -62,7 +62,7 @@ func umount(ctx context.Context, s std, dir string, force bool) error {
 	case e.Error == "":
 		return nil
 	case len(e.Waiting) == 0:
-		return fmt.Errorf("%s is still mounted because what is named above could not be saved; repair the cause and try again, or give it up with --force", dir)
+		return fmt.Errorf("%s is still mounted: %s; repair the cause and try again, or give up what is not saved with --force", dir, e.Error)
 	}
 	return fmt.Errorf("%s is still mounted: %s; end what is named above, or take the mount away with --force", dir, e.Error)
 }
