@@ -28,6 +28,7 @@ type Bucket struct {
 	lookup    time.Duration // deadline of lookups and reads
 	commit    time.Duration // deadline of commits, from their last progress
 	genuine   bool          // AWS itself, not a custom endpoint
+	secure    bool          // requests go over TLS
 	copyLimit int64         // bytes that CopyObject takes; beyond it, UploadPartCopy
 	partCopy  int64         // bytes of the parts of such a copy
 
@@ -65,16 +66,16 @@ func (b *Bucket) Warnings() []string {
 	return slices.Clone(b.warnings)
 }
 
-// warn adds a warning that was not given yet. Those that come up after the
-// probe have nobody to return to: they are logged.
+// warn adds a warning that was not given yet, and logs it: most come up when
+// nobody is there that they could be returned to.
 func (b *Bucket) warn(text string) {
 	b.mu.Lock()
-	known, running := slices.Contains(b.warnings, text), b.probed
+	known := slices.Contains(b.warnings, text)
 	if !known {
 		b.warnings = append(b.warnings, text)
 	}
 	b.mu.Unlock()
-	if !known && running {
+	if !known {
 		b.log.Warn(text)
 	}
 }

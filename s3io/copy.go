@@ -97,7 +97,7 @@ func (b *Bucket) copySender(src Object, dst string, h heritage) func(context.Con
 func (b *Bucket) sendCopy(ctx context.Context, src Object, dst string, h http.Header, c Condition) (made, error) {
 	in := &s3.CopyObjectInput{
 		Bucket: &b.opts.Bucket, Key: aws.String(b.full(dst)),
-		CopySource: aws.String(b.source(src)), CopySourceIfMatch: optional(src.ETag),
+		CopySource: aws.String(b.source(src)), CopySourceIfMatch: b.sourceMatch(src),
 		MetadataDirective: types.MetadataDirectiveReplace, TaggingDirective: types.TaggingDirectiveCopy,
 	}
 	in.IfMatch, in.IfNoneMatch = c.conditions()
@@ -117,10 +117,20 @@ func (b *Bucket) sendCopy(ctx context.Context, src Object, dst string, h http.He
 	return m, nil
 }
 
-// unchanged asks for src by HEAD where the server does not check
-// CopySourceIfMatch itself.
+// sourceMatch is the ETag that the server compares src with; nil leaves that
+// to unchanged. MinIO compares markers with an ETag that it never tells (see
+// plainETag), so it is not asked about them.
+func (b *Bucket) sourceMatch(src Object) *string {
+	marker := strings.HasSuffix(src.Key, "/") && src.Size == 0
+	if !b.capabilities().CopyIfMatch || marker && !b.genuine {
+		return nil
+	}
+	return optional(src.ETag)
+}
+
+// unchanged asks for src by HEAD where the server does not compare its ETag.
 func (b *Bucket) unchanged(ctx context.Context, src Object) error {
-	if b.capabilities().CopyIfMatch || src.ETag == "" {
+	if b.sourceMatch(src) != nil || src.ETag == "" {
 		return nil
 	}
 	now, _, err := b.head(ctx, src.Key, src.VersionID)

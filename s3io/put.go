@@ -2,13 +2,16 @@ package s3io
 
 import (
 	"context"
+	"encoding/base64"
 	"fmt"
+	"hash/crc32"
 	"io"
 	"net/http"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	awsmiddleware "github.com/aws/aws-sdk-go-v2/aws/middleware"
+	v4 "github.com/aws/aws-sdk-go-v2/aws/signer/v4"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/aws/aws-sdk-go-v2/service/s3/types"
 	"github.com/aws/smithy-go/middleware"
@@ -25,6 +28,33 @@ const (
 // checksum is what every body is sent with: the fastest that S3 knows, and
 // which all servers do.
 const checksum = types.ChecksumAlgorithmCrc32c
+
+// sum returns the checksum of the rest of body, as a header takes it, and
+// rewinds body to where it was. Left to itself the SDK sends checksums over TLS
+// as trailers, in a single chunk of the whole body, which not every server
+// takes (MinIO: at most 16 MiB).
+func sum(body io.ReadSeeker) (*string, error) {
+	start, err := body.Seek(0, io.SeekCurrent)
+	if err != nil {
+		return nil, fmt.Errorf("find offset of body: %w", err)
+	}
+	crc := crc32.New(crc32.MakeTable(crc32.Castagnoli))
+	if _, err := io.Copy(crc, body); err != nil {
+		return nil, fmt.Errorf("sum up body: %w", err)
+	}
+	if _, err := body.Seek(start, io.SeekStart); err != nil {
+		return nil, fmt.Errorf("rewind body: %w", err)
+	}
+	return aws.String(base64.StdEncoding.EncodeToString(crc.Sum(nil))), nil
+}
+
+// unsigned leaves the body out of the signature where TLS protects it: the
+// checksum, which is signed, covers it all the same.
+func (b *Bucket) unsigned(o *s3.Options) {
+	if b.secure {
+		o.APIOptions = append(o.APIOptions, v4.SwapComputePayloadSHA256ForUnsignedPayloadMiddleware)
+	}
+}
 
 // Put stores size bytes of body, from its current offset on, as one object,
 // and returns when the server's answer has proven its encryption. body may be
@@ -84,14 +114,18 @@ func (c Condition) conditions() (ifMatch, ifNoneMatch *string) {
 }
 
 // sendPut makes one PutObject request.
-func (b *Bucket) sendPut(ctx context.Context, key string, body io.Reader, size int64, h http.Header, c Condition) (made, error) {
+func (b *Bucket) sendPut(ctx context.Context, key string, body io.ReadSeeker, size int64, h http.Header, c Condition) (made, error) {
+	crc, err := sum(body)
+	if err != nil {
+		return made{}, err
+	}
 	in := &s3.PutObjectInput{
 		Bucket: &b.opts.Bucket, Key: aws.String(b.full(key)),
-		Body: body, ContentLength: &size, ChecksumAlgorithm: checksum,
+		Body: body, ContentLength: &size, ChecksumCRC32C: crc,
 	}
 	in.IfMatch, in.IfNoneMatch = c.conditions()
 	b.wanted().onPut(in)
-	out, err := b.s3.PutObject(ctx, in, once, with(h))
+	out, err := b.s3.PutObject(ctx, in, once, b.unsigned, with(h))
 	if err != nil {
 		return made{}, err
 	}

@@ -92,10 +92,14 @@ func (b *Bucket) uploadPart(ctx context.Context, u upload, n int32, body io.Read
 	op := fmt.Sprintf("upload part %d of", n)
 	ctx, deadline := withDeadline(ctx, b.ctx, b.commit)
 	defer deadline.stop()
+	crc, err := sum(body)
+	if err != nil {
+		return part{}, fmt.Errorf("%s %q: %w", op, u.key, err)
+	}
 	out, err := b.s3.UploadPart(ctx, &s3.UploadPartInput{
 		Bucket: &b.opts.Bucket, Key: aws.String(b.full(u.key)), UploadId: &u.id, PartNumber: &n,
-		Body: body, ContentLength: &size, ChecksumAlgorithm: checksum,
-	})
+		Body: body, ContentLength: &size, ChecksumCRC32C: crc,
+	}, b.unsigned)
 	if err != nil {
 		return part{}, classify(ctx, op, u.key, err)
 	}

@@ -118,12 +118,7 @@ func mount(ctx context.Context, s std, c *config, fake bool) error {
 	}
 	if c.run.foreground {
 		s.release()
-		ready := func(warnings []string) error {
-			for _, w := range warnings {
-				fmt.Fprintf(s.err, "kmsfs: warning: %s\n", w)
-			}
-			return nil
-		}
+		ready := func([]string) error { return nil } // the log has the warnings
 		log := slog.New(newLogHandler(s.err, c.run))
 		if c.run.logFile != "" {
 			file, err := openLog(c.run.logFile)

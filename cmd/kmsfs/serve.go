@@ -155,12 +155,8 @@ func (m *server) announce(ready func([]string) error) error {
 			return fmt.Errorf("write the pid file: %w; choose another --pid-file", err)
 		}
 	}
-	warnings := m.bucket.Warnings()
-	if err := ready(warnings); err != nil {
+	if err := ready(m.bucket.Warnings()); err != nil {
 		return fmt.Errorf("nobody waits for the mount any more: %w", err)
-	}
-	for _, w := range warnings {
-		m.log.Warn(w)
 	}
 	m.log.Info("mounted", "source", m.c.source.String(), "dir", m.c.dir, "sse", m.c.s3.Policy.Mode, "key", m.bucket.Key(), "version", version())
 	_, err := daemon.SdNotify(false, daemon.SdNotifyReady)

@@ -120,7 +120,7 @@ func randomWritesRefused(t *testing.T, s *harness.Server) {
 }
 
 func randomReads(t *testing.T, s *harness.Server) {
-	body := random(3, 24<<20)
+	body := random(3, 15<<20) // MinIO takes no larger body from the client's SDK over TLS
 	s.Put(t, "f", body)
 	m := s.Mount(t)
 	f, err := os.Open(m.Path("f"))
