@@ -120,7 +120,7 @@ func (d *dir) unlink(ctx context.Context, name string) error {
 	}
 	if n, ok := d.live(name).(*file); ok {
 		// That the object is still the known one is the condition of deleting it.
-		if err := d.unlinkFile(ctx, n); !isKind(err, s3io.Stale) {
+		if err := d.unlinkFile(ctx, name, n); !isKind(err, s3io.Stale) {
 			return err
 		}
 	}
@@ -132,14 +132,17 @@ func (d *dir) unlink(ctx context.Context, name string) error {
 	if !ok {
 		return &fault{syscall.EISDIR, name + " is a directory"}
 	}
-	return d.unlinkFile(ctx, n)
+	return d.unlinkFile(ctx, name, n)
 }
 
-func (d *dir) unlinkFile(ctx context.Context, n *file) error {
+func (d *dir) unlinkFile(ctx context.Context, name string, n *file) error {
 	if err := n.begin(ctx); err != nil {
 		return err
 	}
 	defer n.end()
+	if !(place{d, name}).has(n) {
+		return gone(name)
+	}
 	err := n.leave(ctx, func(o s3io.Object) error {
 		if o.ETag == "" {
 			return nil
@@ -223,6 +226,9 @@ func (d *dir) rmdir(ctx context.Context, name string) error {
 		return err
 	}
 	defer sub.gate.unlock()
+	if !(place{d, name}).has(sub) {
+		return gone(name)
+	}
 	if err := sub.removeEmpty(ctx); err != nil {
 		return err
 	}

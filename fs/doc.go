@@ -32,9 +32,8 @@
 //
 // The gates may be held over I/O, so waits for them end when the caller is
 // being killed. The others guard memory and are never held over I/O: that is
-// why stat of an open or known file never waits. A rename locks two file gates;
-// the kernel's locks on the directories keep any other from locking the same
-// two.
+// why stat of an open or known file never waits. A rename locks two file gates, in
+// the order of StableAttr.Gen.
 //
 // # Limitations
 //

@@ -56,13 +56,13 @@ func (d *dir) rename(ctx context.Context, name string, to *dir, newName string, 
 		if victim != nil && !ok {
 			return &fault{syscall.EISDIR, newName + " is a directory"}
 		}
-		err = n.relocate(ctx, to, newName, over, noReplace)
+		err = n.relocate(ctx, place{d, name}, place{to, newName}, over, noReplace)
 	case *dir:
 		over, ok := victim.(*dir)
 		if victim != nil && !ok {
 			return &fault{syscall.ENOTDIR, newName + " is not a directory"}
 		}
-		err = n.relocate(ctx, to, newName, over)
+		err = n.relocate(ctx, place{d, name}, place{to, newName}, over)
 	}
 	if err == nil {
 		d.lost()
@@ -72,26 +72,40 @@ func (d *dir) rename(ctx context.Context, name string, to *dir, newName string, 
 
 // relocate moves one file. What it has not committed is committed first; pending
 // attributes become part of the copy.
-func (n *file) relocate(ctx context.Context, to *dir, name string, over *file, noReplace bool) error {
-	if err := n.begin(ctx); err != nil {
+func (n *file) relocate(ctx context.Context, from, to place, over *file, noReplace bool) error {
+	first, second := n, over
+	if over != nil && over.StableAttr().Gen < n.StableAttr().Gen {
+		first, second = over, n
+	}
+	if err := first.begin(ctx); err != nil {
 		return err
 	}
-	defer n.end()
+	defer first.end()
+	if second != nil {
+		// begin would share moves again, behind a directory rename that waits.
+		if err := second.gate.lock(ctx); err != nil {
+			return err
+		}
+		defer second.gate.unlock()
+		second.mark(+1)
+		defer second.mark(-1)
+	}
+	if !from.has(n) {
+		return gone(from.name)
+	}
+	if over != nil && !to.has(over) {
+		return &fault{syscall.ESTALE, to.name + " was replaced or moved meanwhile"}
+	}
 	if err := n.commit(ctx); err != nil {
 		return err
 	}
-	component, _, _ := componentOf(name)
+	component, _, _ := componentOf(to.name)
 	move := func(target s3io.Object) error {
-		return n.moveTo(ctx, to, name, to.prefix()+component, target, noReplace)
+		return n.moveTo(ctx, to.d, to.name, to.d.prefix()+component, target, noReplace)
 	}
 	if over == nil {
 		return move(s3io.Object{})
 	}
-	// begin would share moves again, behind a directory rename that waits.
-	if err := over.gate.lock(ctx); err != nil {
-		return err
-	}
-	defer over.gate.unlock()
 	return over.leave(ctx, move)
 }
 
@@ -126,11 +140,17 @@ func (n *file) moveTo(ctx context.Context, to *dir, name, key string, target s3i
 // relocate moves a directory: everything below is copied, and deleted when all
 // is there. Commits and other renames wait meanwhile, so that no name is used
 // under the old prefix.
-func (d *dir) relocate(ctx context.Context, to *dir, name string, over *dir) error {
+func (d *dir) relocate(ctx context.Context, from, to place, over *dir) error {
 	if err := d.f.moves.lock(ctx); err != nil {
 		return err
 	}
 	defer d.f.moves.unlock()
+	if !from.has(d) {
+		return gone(from.name)
+	}
+	if over != nil && !to.has(over) {
+		return &fault{syscall.ESTALE, to.name + " was replaced or moved meanwhile"}
+	}
 	if over != nil {
 		if err := over.removeEmpty(ctx); err != nil {
 			return err
@@ -141,21 +161,21 @@ func (d *dir) relocate(ctx context.Context, to *dir, name string, over *dir) err
 	if err != nil {
 		return err
 	}
-	component, _, _ := componentOf(name)
-	copies, err := d.f.moveAll(ctx, d, d.prefix(), to.prefix()+component+"/")
+	component, _, _ := componentOf(to.name)
+	copies, err := d.f.moveAll(ctx, d, d.prefix(), to.d.prefix()+component+"/")
 	if err != nil {
 		return err
 	}
 	d.f.tree.Lock()
-	if there := to.liveLocked(name); there != nil {
+	if there := to.d.liveLocked(to.name); there != nil {
 		d.f.buryLocked(there)
 	}
-	d.f.moveLocked(d, to, name)
+	d.f.moveLocked(d, to.d, to.name)
 	d.f.tree.Unlock()
 	for _, n := range d.files() { // those too that were looked up meanwhile
 		n.moved(copies)
 	}
-	to.made(component + "/")
+	to.d.made(component + "/")
 	return nil
 }
 

@@ -72,6 +72,8 @@ func doTask(task, path string) error {
 		content, err := os.ReadFile(path)
 		fmt.Printf("%s", content)
 		return err
+	case "rename":
+		return os.Rename(path, path+".renamed")
 	case "write":
 		return os.WriteFile(path, []byte("written by a task"), 0644)
 	}

@@ -105,6 +105,22 @@ func (d *dir) live(name string) node {
 	return d.liveLocked(name)
 }
 
+// place is a name in a directory.
+type place struct {
+	d    *dir
+	name string
+}
+
+// has reports whether n is there. The kernel keeps names from changing while it
+// waits for an operation on them, but not once the caller was killed: what was
+// found before a gate was waited for may have moved.
+func (p place) has(n node) bool {
+	p.d.f.tree.RLock()
+	defer p.d.f.tree.RUnlock()
+	l := n.linked()
+	return !l.dead && l.up == p.d && l.name == p.name
+}
+
 // adoptLocked puts n under name in d. A node that is there already, a file
 // that somebody else replaced, leaves its inode number to n.
 func (d *dir) adoptLocked(ctx context.Context, name string, n node, mode uint32) {
