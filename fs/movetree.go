@@ -21,6 +21,14 @@ func (n *file) moved(copies map[string]s3io.Object) {
 	}
 }
 
+// moved follows the copy of the directory's marker, which is empty where there
+// was none.
+func (d *dir) moved(marker s3io.Object) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.marker = marker
+}
+
 // moveAll copies every object under from to the same place under to, then
 // deletes the sources, and returns the copies by their old keys. If a copy
 // fails, those that were made are removed and nothing has changed.
@@ -49,9 +57,6 @@ func (f *FS) moveAll(ctx context.Context, d *dir, from, to string) (map[string]s
 	if err != nil {
 		return nil, errors.Join(err, f.undo(copies))
 	}
-	d.mu.Lock()
-	d.marker = copies[from]
-	d.mu.Unlock()
 	// The copies are whole now. Should a source survive, both names show it.
 	if err := side(ctx, sources, f.b.Delete); err != nil {
 		return nil, fmt.Errorf("copied to %s, but sources stay: %w", to, err)

@@ -3,7 +3,10 @@ package fs
 import (
 	"context"
 	"fmt"
+	"maps"
+	"strings"
 	"syscall"
+	"time"
 
 	fusefs "github.com/hanwen/go-fuse/v2/fs"
 	"github.com/kmsfs/kmsfs/s3io"
@@ -124,6 +127,7 @@ func (n *file) moveTo(ctx context.Context, to *dir, name, key string, target s3i
 		return err
 	}
 	if err := n.f.b.Delete(ctx, old); err != nil {
+		n.stay(old)
 		return fmt.Errorf("copied, but the source stays: %w", err)
 	}
 	n.f.tree.Lock()
@@ -135,6 +139,17 @@ func (n *file) moveTo(ctx context.Context, to *dir, name, key string, target s3i
 	n.f.tree.Unlock()
 	to.made(component)
 	return nil
+}
+
+// stay moves the pin back from a copy: the file keeps its name and object.
+func (n *file) stay(o s3io.Object) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.obj, n.pinned, n.checked = o, n.f.clock.Add(1), time.Time{}
+	if n.changed == 0 && !maps.Equal(n.wantLocked().Meta, o.Meta) {
+		n.changed = 1 // were part of the copy
+		n.f.queue.add(n, attrDelay)
+	}
 }
 
 // relocate moves a directory: everything below is copied, and deleted when all
@@ -162,7 +177,8 @@ func (d *dir) relocate(ctx context.Context, from, to place, over *dir) error {
 		return err
 	}
 	component, _, _ := componentOf(to.name)
-	copies, err := d.f.moveAll(ctx, d, d.prefix(), to.d.prefix()+component+"/")
+	oldPrefix, newPrefix := d.prefix(), to.d.prefix()+component+"/"
+	copies, err := d.f.moveAll(ctx, d, oldPrefix, newPrefix)
 	if err != nil {
 		return err
 	}
@@ -172,8 +188,12 @@ func (d *dir) relocate(ctx context.Context, from, to place, over *dir) error {
 	}
 	d.f.moveLocked(d, to.d, to.name)
 	d.f.tree.Unlock()
-	for _, n := range d.files() { // those too that were looked up meanwhile
+	files, dirs := d.below() // those too that were looked up meanwhile
+	for _, n := range files {
 		n.moved(copies)
+	}
+	for _, sub := range append(dirs, d) {
+		sub.moved(copies[oldPrefix+strings.TrimPrefix(sub.prefix(), newPrefix)])
 	}
 	to.d.made(component + "/")
 	return nil
