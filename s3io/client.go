@@ -28,7 +28,7 @@ type Bucket struct {
 	lookup    time.Duration // deadline of lookups and reads
 	commit    time.Duration // deadline of commits, from their last progress
 	genuine   bool          // AWS itself, not a custom endpoint
-	secure    bool          // requests go over TLS
+	private   bool          // requests go over TLS, or do not leave the machine
 	copyLimit int64         // bytes that CopyObject takes; beyond it, UploadPartCopy
 	partCopy  int64         // bytes of the parts of such a copy
 

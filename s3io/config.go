@@ -206,6 +206,13 @@ func checkEndpoint(what, endpoint, flag string, insecure bool) error {
 		"use https://, or --insecure-http if the network is trusted")
 }
 
+// private reports whether requests to endpoint, which checkEndpoint accepted,
+// go over TLS or stay on this machine.
+func private(endpoint string) bool {
+	u, err := url.Parse(endpoint)
+	return err == nil && (u.Scheme != "http" || loopback(u.Hostname()))
+}
+
 func loopback(host string) bool {
 	if ip := net.ParseIP(host); ip != nil {
 		return ip.IsLoopback()

@@ -83,7 +83,7 @@ func (b *Bucket) connect(ctx context.Context) error {
 	if err := checkEndpoint("S3", endpoint, "--endpoint-url", b.opts.InsecureHTTP); err != nil {
 		return err
 	}
-	b.genuine, b.secure = amazon(endpoint), !strings.HasPrefix(strings.ToLower(endpoint), "http:")
+	b.genuine, b.private = amazon(endpoint), private(endpoint)
 	if _, err := cfg.Credentials.Retrieve(ctx); err != nil {
 		return classify(ctx, "find credentials", "", err)
 	}
