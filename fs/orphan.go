@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 
 	"github.com/kmsfs/kmsfs/s3io"
 	"golang.org/x/sync/errgroup"
@@ -189,16 +190,17 @@ func (f *FS) remove(ctx context.Context, o s3io.Object) error {
 	return f.b.Delete(ctx, o)
 }
 
-// orphanPrefix is where this mount's identity keeps such files.
+// orphanPrefix is where the mounts of this identity keep such files, each below
+// a name of its own.
 func (f *FS) orphanPrefix() string { return reservedName + "/open/" + f.b.Identity() + "/" }
 
 func (f *FS) orphanKey() string {
 	var id [16]byte
 	rand.Read(id[:]) // never fails, says its documentation
-	return f.orphanPrefix() + hex.EncodeToString(id[:])
+	return f.orphanPrefix() + f.b.Process() + "/" + hex.EncodeToString(id[:])
 }
 
-// sweepOrphans removes what an earlier mount of this identity left behind.
+// sweepOrphans removes what mounts of this identity left behind that have ended.
 func (f *FS) sweepOrphans(ctx context.Context) error {
 	q := s3io.ListQuery{Prefix: f.orphanPrefix(), Max: pageSize}
 	for {
@@ -209,7 +211,10 @@ func (f *FS) sweepOrphans(ctx context.Context) error {
 		var g errgroup.Group
 		g.SetLimit(parallel)
 		for _, o := range page.Objects {
-			g.Go(func() error { return f.remove(ctx, o) })
+			owner, _, _ := strings.Cut(strings.TrimPrefix(o.Key, q.Prefix), "/")
+			if !f.b.Lives(owner) {
+				g.Go(func() error { return f.remove(ctx, o) })
+			}
 		}
 		if err := g.Wait(); err != nil {
 			return fmt.Errorf("remove what is left under %s: %w", q.Prefix, err)

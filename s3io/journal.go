@@ -12,6 +12,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 
 	"golang.org/x/sys/unix"
@@ -93,6 +94,30 @@ func (j *journal) create() error {
 // identity returns the UUID of the mount, stable as long as the state
 // directory is.
 func (j *journal) identity() string { return j.id }
+
+// process returns what this process is called among those of its identity.
+func (j *journal) process() string {
+	if j.dir == "" {
+		return j.id
+	}
+	return strings.TrimSuffix(filepath.Base(j.path), journalSuffix)
+}
+
+// lives reports whether the process of that name has not ended.
+func (j *journal) lives(process string) bool {
+	if process == j.process() {
+		return true
+	}
+	if j.dir == "" {
+		return false
+	}
+	file, err := os.Open(filepath.Join(j.dir, process+journalSuffix))
+	if err != nil {
+		return !errors.Is(err, fs.ErrNotExist)
+	}
+	defer file.Close()
+	return unix.Flock(int(file.Fd()), unix.LOCK_SH|unix.LOCK_NB) != nil
+}
 
 // begin records an upload durably.
 func (j *journal) begin(key, uploadID string) error {

@@ -57,6 +57,9 @@ func TestJournalKnowsOnlyWhatACrashLeft(t *testing.T) {
 		t.Fatalf("stale while both processes live: %v", got)
 	}
 	dead.crash()
+	if !next.lives(alive.process()) || !next.lives(next.process()) || next.lives(dead.process()) || next.lives("nobody") {
+		t.Fatal("a live process is taken for dead, or the other way round")
+	}
 	want := []entry{{Key: "left \n \"behind\"", Upload: "u4"}}
 	if diff := cmp.Diff(want, next.stale()); diff != "" {
 		t.Fatal(diff)

@@ -131,6 +131,12 @@ func (b *Bucket) Busy() []string {
 // same bucket and prefix with the same state directory.
 func (b *Bucket) Identity() string { return b.journal.identity() }
 
+// Process returns a name that no other live mount of this identity has.
+func (b *Bucket) Process() string { return b.journal.process() }
+
+// Lives reports whether the mount of this identity with that Process lives.
+func (b *Bucket) Lives(process string) bool { return b.journal.lives(process) }
+
 // CleanUp aborts the uploads that crashed mounts of this identity left behind,
 // and no others. What it could not abort it tries again when called next.
 func (b *Bucket) CleanUp(ctx context.Context) error {
