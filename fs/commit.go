@@ -270,17 +270,29 @@ func (n *file) copyTo(ctx context.Context, key string, c s3io.Condition) (old s3
 }
 
 // revert gives up what could not be saved: the file shows its last committed
-// content again, and one that never had any is gone.
+// content again, and one that never had any is gone. Who opened it for writing
+// meanwhile keeps what there is, and the error.
 func (n *file) revert(ctx context.Context) {
 	if n.begin(ctx) != nil {
+		return
+	}
+	n.mu.Lock()
+	open := n.writers > 0
+	n.mu.Unlock()
+	if open {
+		n.end()
 		return
 	}
 	n.dropWriter()
 	n.mu.Lock()
 	n.err, n.spoiled = nil, true
 	never := n.obj.ETag == "" && n.orphan == nil
-	if n.obj.ETag != "" && n.changed == 0 {
+	switch {
+	case n.obj.ETag == "":
+	case n.changed == 0:
 		n.attr = n.f.fileAttributes(n.obj)
+	default: // they counted on the commit
+		n.f.queue.add(n, attrDelay)
 	}
 	n.mu.Unlock()
 	n.end()
