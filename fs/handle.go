@@ -80,9 +80,9 @@ func (n *file) enter(ctx context.Context, writes bool) error {
 		n.f.tree.RLock()
 		dead := n.dead
 		n.f.tree.RUnlock()
+		err := n.takeLate()
 		n.mu.Lock()
-		err, leaving := n.late, n.leaving
-		n.late = nil
+		leaving := n.leaving
 		if err == nil && dead && n.orphan == nil {
 			err = &fault{syscall.ESTALE, "the file was deleted or replaced"}
 		}
@@ -273,10 +273,14 @@ func (n *file) fsync(ctx context.Context) syscall.Errno {
 	return n.f.answerCommit("fsync", n.f.path(n), err)
 }
 
+// takeLate returns what failed after the last close, once.
 func (n *file) takeLate() error {
 	n.mu.Lock()
-	defer n.mu.Unlock()
 	err := n.late
 	n.late = nil
+	n.mu.Unlock()
+	if err != nil {
+		n.f.unsaved(n.f.path(n), err, true)
+	}
 	return err
 }

@@ -89,15 +89,16 @@ func (b *Bucket) copySender(src Object, dst string, h heritage) func(context.Con
 		if err := b.unchanged(ctx, src); err != nil {
 			return made{}, err
 		}
-		return b.sendCopy(ctx, src, dst, h.header(commit), c)
+		return b.sendCopy(ctx, src, b.sourceMatch(src), dst, h.header(commit), c)
 	}
 }
 
-// sendCopy makes one CopyObject request.
-func (b *Bucket) sendCopy(ctx context.Context, src Object, dst string, h http.Header, c Condition) (made, error) {
+// sendCopy makes one CopyObject request, for a src that has the ETag match
+// unless that is nil.
+func (b *Bucket) sendCopy(ctx context.Context, src Object, match *string, dst string, h http.Header, c Condition) (made, error) {
 	in := &s3.CopyObjectInput{
 		Bucket: &b.opts.Bucket, Key: aws.String(b.full(dst)),
-		CopySource: aws.String(b.source(src)), CopySourceIfMatch: b.sourceMatch(src),
+		CopySource: aws.String(b.source(src)), CopySourceIfMatch: match,
 		MetadataDirective: types.MetadataDirectiveReplace, TaggingDirective: types.TaggingDirectiveCopy,
 	}
 	in.IfMatch, in.IfNoneMatch = c.conditions()

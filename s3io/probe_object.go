@@ -142,7 +142,7 @@ func (p *probe) copies(ctx context.Context, caps *Capabilities) (echoes bool, er
 	from := func(etag string) send {
 		return func(ctx context.Context, commit string, c Condition) (made, error) {
 			src := Object{Key: p.key, ETag: etag}
-			return p.b.sendCopy(ctx, src, p.key, heritage{}.header(commit), c)
+			return p.b.sendCopy(ctx, src, optional(src.ETag), p.key, heritage{}.header(commit), c)
 		}
 	}
 	if caps.CopyIfMatch, err = p.honours(ctx, opCopy, from(wrongETag), Condition{}); err != nil {

@@ -43,6 +43,7 @@ func (m *server) unmount(ctx context.Context, force bool, progress func([]string
 	if err != nil && !force {
 		return e
 	}
+	e.Lost = err != nil
 	err = m.unmountSoon(ctx)
 	if errors.Is(err, syscall.EBUSY) && force {
 		if err = m.detach(); err == nil {

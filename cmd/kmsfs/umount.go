@@ -59,6 +59,8 @@ func umount(ctx context.Context, s std, dir string, force bool) error {
 		fmt.Fprintf(s.err, "in use: %s\n", line)
 	}
 	switch {
+	case e.Error == "" && e.Lost:
+		return fmt.Errorf("unmounted %s, but what is named above was lost", dir)
 	case e.Error == "":
 		return nil
 	case len(e.Waiting) == 0:

@@ -33,6 +33,7 @@ type Event struct {
 	Done    bool            `json:"done,omitempty"`    // the last event
 	Error   string          `json:"error,omitempty"`   // why the request came to nothing
 	Failed  []string        `json:"failed,omitempty"`  // what could not be saved, one line each
+	Lost    bool            `json:"lost,omitempty"`    // unmounted by force although nobody was told of a failure before
 	Status  *Status         `json:"status,omitempty"`
 	Result  json.RawMessage `json:"result,omitempty"`
 }
