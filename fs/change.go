@@ -143,16 +143,15 @@ func (d *dir) unlinkFile(ctx context.Context, name string, n *file) error {
 	if !(place{d, name}).has(n) {
 		return gone(name)
 	}
-	err := n.leave(ctx, func(o s3io.Object) error {
-		if o.ETag == "" {
-			return nil
+	return n.leave(ctx, func(o s3io.Object) (err error) {
+		if o.ETag != "" {
+			err = d.f.b.Delete(ctx, o)
 		}
-		return d.f.b.Delete(ctx, o)
+		if err == nil {
+			d.lost(name)
+		}
+		return err
 	})
-	if err == nil {
-		d.lost()
-	}
-	return err
 }
 
 // leave takes n's name away by remove, which is given the object that is to
@@ -189,14 +188,29 @@ func (n *file) leave(ctx context.Context, remove func(s3io.Object) error) error 
 	return nil
 }
 
-// lost notes that an entry was removed here: a directory that was only implied
-// by it exists on, until the kernel forgets it.
-func (d *dir) lost() {
+// lost notes that name was removed here, before the tree shows that: a
+// directory that was only implied by it exists on, until the kernel forgets it,
+// and lookups that cross with it ask again.
+func (d *dir) lost(name string) {
 	d.touch()
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.sticky = true
-	d.lostAt = d.f.clock.Add(1)
+	now := d.f.clock.Add(1)
+	if len(d.lostAt) == maxLost {
+		d.lostAt, d.lostAll = nil, now
+	}
+	if d.lostAt == nil {
+		d.lostAt = make(map[string]uint64)
+	}
+	d.lostAt[name] = now
+}
+
+// lostSince reports whether name may have been removed here after before.
+func (d *dir) lostSince(name string, before uint64) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return max(d.lostAt[name], d.lostAll) > before
 }
 
 // Rmdir removes an empty directory.
@@ -232,10 +246,10 @@ func (d *dir) rmdir(ctx context.Context, name string) error {
 	if err := sub.removeEmpty(ctx); err != nil {
 		return err
 	}
+	d.lost(name)
 	d.f.tree.Lock()
 	d.f.buryLocked(sub)
 	d.f.tree.Unlock()
-	d.lost()
 	return nil
 }
 

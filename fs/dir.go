@@ -23,11 +23,12 @@ type dir struct {
 	mu      sync.Mutex  // guards the fields below; never held over I/O
 	marker  s3io.Object // ETag is "" while there is none
 	attr    attributes
-	changed int       // changes of attr that are not written yet
-	busy    int       // renames that are under way
-	sticky  bool      // something was removed from it here, so it exists until it is forgotten
-	lostAt  uint64    // FS.clock when that was
-	checked time.Time // when S3 last said that it exists
+	changed int               // changes of attr that are not written yet
+	busy    int               // renames that are under way
+	sticky  bool              // something was removed from it here, so it exists until it is forgotten
+	lostAt  map[string]uint64 // FS.clock when a name was removed here
+	lostAll uint64            // FS.clock when older ones were forgotten
+	checked time.Time         // when S3 last said that it exists
 	seen    window
 	missed  time.Time // when a lookup last found nothing
 }

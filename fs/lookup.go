@@ -2,6 +2,7 @@ package fs
 
 import (
 	"context"
+	"errors"
 	"strings"
 	"syscall"
 	"time"
@@ -77,16 +78,23 @@ func (d *dir) find(ctx context.Context, name string) (node, error) {
 	if may == (kinds{}) {
 		return nil, gone(name)
 	}
-	before := d.f.clock.Load()
-	got, err := d.resolve(ctx, component, hidden, may)
-	if err == nil && got.kind == nothing && n != nil && may != bothKinds {
-		got, err = d.resolve(ctx, component, hidden, bothKinds)
+	for {
+		before := d.f.clock.Load()
+		got, err := d.resolve(ctx, component, hidden, may)
+		if err == nil && got.kind == nothing && n != nil && may != bothKinds {
+			got, err = d.resolve(ctx, component, hidden, bothKinds)
+		}
+		if err != nil {
+			return nil, err
+		}
+		if n, err := d.settle(ctx, name, got, before); !errors.Is(err, errCrossed) {
+			return n, err
+		}
 	}
-	if err != nil {
-		return nil, err
-	}
-	return d.settle(ctx, name, got, before)
 }
+
+// errCrossed says that the name was removed here after S3 was asked for it.
+var errCrossed = errors.New("crossed with a removal")
 
 // guess says what to ask S3 for. What is known is most likely still there, and
 // of the same kind: one request will tell.
@@ -183,7 +191,7 @@ func absentOK(o s3io.Object, err error) (s3io.Object, error) {
 // settle makes the tree agree with what S3 has under name: the live node is
 // kept if it shows that content, or is being changed here, else a new node
 // takes its place and descriptors on the old one go on as they can. before is
-// FS.clock from before S3 was asked.
+// FS.clock from before S3 was asked; errCrossed says that it has to be again.
 func (d *dir) settle(ctx context.Context, name string, got found, before uint64) (node, error) {
 	d.f.tree.Lock()
 	defer d.f.tree.Unlock()
@@ -202,6 +210,9 @@ func (d *dir) settle(ctx context.Context, name string, got found, before uint64)
 			d.f.keepLocked(old)
 			return old, nil
 		}
+	}
+	if got.kind != nothing && d.lostSince(name, before) {
+		return nil, errCrossed
 	}
 	switch got.kind {
 	case isFile:

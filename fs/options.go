@@ -53,6 +53,7 @@ const (
 	heldFile        = 256 << 10       // bytes of an unlinked open file that memory keeps
 	heldTotal       = 8 << 20         // the same for all of them
 	knownObjects    = 20_000          // heads remembered by (key, ETag, time)
+	maxLost         = 1000            // removed names that a directory remembers
 	maxFailures     = 1000            // lines of Failures
 	utimesCopyLimit = 5 << 30         // bytes above which times alone cause no copy before unmount
 	settledSize     = 4 << 20         // bytes from which writing no longer moves the modification time; below S3's smallest part

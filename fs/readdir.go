@@ -2,6 +2,7 @@ package fs
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"sort"
 	"sync"
@@ -213,10 +214,7 @@ func (h *dirHandle) Lookup(ctx context.Context, name string, out *fuse.EntryOut)
 func (h *dirHandle) lookup(ctx context.Context, name string) (node, error) {
 	d := h.d
 	i := h.at - 1
-	d.mu.Lock()
-	removed := d.lostAt > h.asked
-	d.mu.Unlock()
-	if i < 0 || h.batch[i].name != name || removed || h.batch[i].local {
+	if i < 0 || h.batch[i].name != name || d.lostSince(name, h.asked) || h.batch[i].local {
 		return d.find(ctx, name)
 	}
 	if n := d.live(name); n != nil {
@@ -234,7 +232,11 @@ func (h *dirHandle) lookup(ctx context.Context, name string) (node, error) {
 	if err != nil {
 		return nil, err
 	}
-	return d.settle(ctx, name, got, h.asked)
+	n, err := d.settle(ctx, name, got, h.asked)
+	if errors.Is(err, errCrossed) {
+		return d.find(ctx, name)
+	}
+	return n, err
 }
 
 // Fsyncdir writes the attributes of d and of what is in it.

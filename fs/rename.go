@@ -67,9 +67,6 @@ func (d *dir) rename(ctx context.Context, name string, to *dir, newName string, 
 		}
 		err = n.relocate(ctx, place{d, name}, place{to, newName}, over)
 	}
-	if err == nil {
-		d.lost()
-	}
 	return err
 }
 
@@ -130,6 +127,7 @@ func (n *file) moveTo(ctx context.Context, to *dir, name, key string, target s3i
 		n.stay(old)
 		return fmt.Errorf("copied, but the source stays: %w", err)
 	}
+	n.up.lost(n.name) // no rename moves n meanwhile
 	n.f.tree.Lock()
 	if there := to.liveLocked(name); there != nil && there != node(n) {
 		n.f.buryLocked(there)
@@ -182,6 +180,7 @@ func (d *dir) relocate(ctx context.Context, from, to place, over *dir) error {
 	if err != nil {
 		return err
 	}
+	from.d.lost(from.name)
 	d.f.tree.Lock()
 	if there := to.d.liveLocked(to.name); there != nil {
 		d.f.buryLocked(there)
