@@ -137,8 +137,7 @@ func mount(ctx context.Context, s std, c *config, fake bool) error {
 // service can be started again. Where that does not work, checkMountPoint
 // says what to do.
 func removeDead(s std, dir string) {
-	_, err := os.Lstat(dir)
-	if !errors.Is(err, syscall.ENOTCONN) {
+	if !isDead(dir) {
 		return
 	}
 	if m, ok, err := mountAt(dir); err == nil && ok && m.kind == mountKind && detach(dir) == nil {

@@ -35,17 +35,14 @@ func leastPolicies(c *config, key string, versioned bool) (user, ofKey *iamPolic
 		objects = bucket + "/object/" + c.s3.Prefix + "*"
 	}
 	onBucket := []string{"s3:ListBucket"}
-	onObjects := []string{"s3:GetObject"}
+	onObjects := []string{"s3:GetObject", "s3:GetObjectVersion"}
 	onKey := []string{"kms:Decrypt"}
-	if versioned {
-		onObjects = append(onObjects, "s3:GetObjectVersion")
-	}
 	if !c.s3.ReadOnly {
-		onBucket = append(onBucket, "s3:ListBucketMultipartUploads")
+		onBucket = append(onBucket, "s3:ListBucketMultipartUploads", "s3:GetBucketVersioning", "s3:GetBucketOwnershipControls")
 		onObjects = append(onObjects, "s3:PutObject", "s3:DeleteObject", "s3:AbortMultipartUpload", "s3:ListMultipartUploadParts",
 			"s3:GetObjectTagging", "s3:PutObjectTagging")
 		if versioned {
-			onObjects = append(onObjects, "s3:DeleteObjectVersion")
+			onObjects = append(onObjects, "s3:DeleteObjectVersion", "s3:GetObjectVersionTagging")
 		}
 		onKey = append(onKey, "kms:GenerateDataKey")
 	}

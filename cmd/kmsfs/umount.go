@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"strings"
 	"syscall"
@@ -100,12 +101,25 @@ func umountDead(s std, dir string, force bool) error {
 	return nil
 }
 
+// askForName asks the mount's process for a name, as Lstat does not while the kernel
+// knows the answer.
+func askForName(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	defer d.Close()
+	if _, err = d.Readdirnames(1); errors.Is(err, io.EOF) {
+		return nil
+	}
+	return err
+}
+
 // isDead says whether the kernel knows that nobody serves the mount.
 func isDead(dir string) bool {
 	answer := make(chan error, 1) // a stuck mount keeps the goroutine, not us
 	go func() {
-		_, err := os.Lstat(dir)
-		answer <- err
+		answer <- askForName(dir)
 	}()
 	select {
 	case err := <-answer:
