@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"runtime"
 	"testing"
+	"time"
 )
 
 func TestWritersShareASmallBudget(t *testing.T) {
@@ -56,4 +57,30 @@ func TestWriterSpoolFull(t *testing.T) {
 	mustCommit(t, w, Attrs{}) // as on any file system: what was accepted is there
 	r.wantContent(t, "file", want[:n])
 	w.Abort()
+}
+
+func TestAnAppendThatWaitsForMemoryHoldsNoConnection(t *testing.T) {
+	r := newRig(t, Options{Memory: 8 * minPart, PartSize: minPart, MaxConnections: 1, CommitTimeout: 5 * time.Second})
+	base := r.put(t, "base", randomBytes(11, 1<<20))
+	begin := r.hold(t, "CreateMultipartUpload")
+	large, small := r.b.NewWriter("large", nil, Condition{}), r.b.NewWriter("base", &base, Condition{})
+	defer large.Abort()
+	defer small.Abort()
+	_, err := large.WriteAt(t.Context(), randomBytes(12, 4*minPart), 0) // all there is
+	check(t, err)
+	done := make(chan error, 1)
+	go func() {
+		_, err := small.WriteAt(t.Context(), []byte("more"), base.Size)
+		done <- err
+	}()
+	mem := r.b.writes.mem
+	waitFor(t, func() bool {
+		mem.mu.Lock()
+		defer mem.mu.Unlock()
+		return len(mem.waiters) > 0
+	})
+	begin.release()
+	check(t, <-done)
+	mustCommit(t, large, Attrs{})
+	mustCommit(t, small, Attrs{})
 }

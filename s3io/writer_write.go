@@ -206,6 +206,12 @@ func (w *Writer) load(ctx context.Context) error {
 	if n == 0 || n >= minPart {
 		return nil
 	}
+	// Room first: a wait for it with the answer at hand would keep a connection
+	// from the uploads that have to end before there is room.
+	buf, _ := w.buffer(0)
+	if err := buf.zero(ctx, 0, n); err != nil {
+		return err
+	}
 	r, err := w.b.Get(ctx, *w.base, 0, n)
 	if err != nil {
 		return err
@@ -217,8 +223,7 @@ func (w *Writer) load(ctx context.Context) error {
 		if err != nil {
 			return classify(ctx, "read what is appended to", w.key, err)
 		}
-		buf, at := w.buffer(off)
-		if _, err := buf.writeAt(ctx, chunk[:k], at); err != nil {
+		if _, err := buf.writeAt(ctx, chunk[:k], off); err != nil {
 			return err
 		}
 		off += int64(k)
