@@ -66,6 +66,9 @@ func (n *file) writer(ctx context.Context) (*s3io.Writer, error) {
 // makeWriter returns the writer, made if there is none. The gate is locked.
 func (n *file) makeWriter(ctx context.Context) (*s3io.Writer, error) {
 	key, err := n.key()
+	if err == nil {
+		err = n.complete(ctx)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -156,11 +159,7 @@ func (n *file) commit(ctx context.Context) error {
 // commitTo commits to wherever the file is kept, also without a name.
 func (n *file) commitTo(ctx context.Context) error {
 	path := n.f.path(n)
-	err := n.complete(ctx)
-	var w *s3io.Writer
-	if err == nil {
-		w, err = n.makeWriter(ctx)
-	}
+	w, err := n.makeWriter(ctx)
 	var o s3io.Object
 	var want s3io.Attrs
 	var changed int
