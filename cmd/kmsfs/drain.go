@@ -103,6 +103,10 @@ func (m *server) leave(abort context.Context) error {
 		}
 		err = errors.Join(err, m.detach())
 	}
+	// What changed during the drain is not saved yet.
+	if _, again := m.drain(ctx, m.tellSystemd); err == nil {
+		err = again
+	}
 	return err
 }
 

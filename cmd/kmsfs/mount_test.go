@@ -195,6 +195,38 @@ func TestSignalWaitsAndASecondOneAborts(t *testing.T) {
 	}
 }
 
+func TestWhatChangesWhileASignalDrainsIsSaved(t *testing.T) {
+	w := newWorld(t)
+	w.mount()
+	for _, name := range []string{"early", "late"} {
+		w.mustWrite(name, "data")
+	}
+	open, err := os.Open(filepath.Join(w.dir, "early"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer open.Close()
+	hang := w.server.Faults.Add(wire.Fault{Kind: wire.Hang, Op: "CopyObject"})
+	if err := os.Chmod(open.Name(), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	pid := w.pid()
+	syscall.Kill(pid, syscall.SIGTERM)
+	w.eventually("the drain writes attributes", func() bool { return hang.Hits() > 0 })
+	if err := os.Chmod(filepath.Join(w.dir, "late"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	hang.Remove()
+	open.Close()
+	w.eventually("the process is gone", func() bool { return syscall.Kill(pid, 0) != nil })
+	w.mount()
+	info, err := os.Stat(filepath.Join(w.dir, "late"))
+	if err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("%v, %v", info.Mode(), err)
+	}
+	w.must("umount", w.dir)
+}
+
 func TestADeadMountIsRemovedAndReplaced(t *testing.T) {
 	w := newWorld(t)
 	for _, remedy := range []string{"umount", "mount"} {
