@@ -171,7 +171,9 @@ func (b *Bucket) completeUpload(ctx context.Context, u upload, parts []part, siz
 		},
 	})
 	if err == nil {
-		err = b.journal.end(u.id)
+		if unnoted := b.journal.end(u.id); unnoted != nil { // the next clean-up finds it gone
+			b.warn(unnoted.Error())
+		}
 	}
 	return u.heritage.filled(o, size), err
 }
