@@ -30,6 +30,7 @@ type dir struct {
 	lostAll uint64            // FS.clock when older ones were forgotten
 	checked time.Time         // when S3 last said that it exists
 	seen    window
+	looks   looks
 	missed  time.Time // when a lookup last found nothing
 }
 

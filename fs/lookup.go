@@ -3,6 +3,7 @@ package fs
 import (
 	"context"
 	"errors"
+	"maps"
 	"strings"
 	"syscall"
 	"time"
@@ -260,8 +261,18 @@ type window struct {
 	at       time.Time
 	from, to string          // components; to "" is the end
 	names    map[string]bool // objects as they are, prefixes with their slash
-	changes  int             // grows when an entry is made here, so that older listings are not believed
 }
+
+// looks counts the listings of a directory that are under way, and knows what
+// was made here meanwhile: they may or may not have it.
+type looks struct {
+	now  int
+	made map[string]bool
+}
+
+// maxMade bounds looks.made: listings that saw more than that come and go are
+// not believed.
+const maxMade = 10_000
 
 // possible says what component can be, as far as listings that are young
 // enough tell. Programs that look for many absent names in a directory, such
@@ -298,52 +309,45 @@ func (d *dir) inWindow(component string) (kinds, bool) {
 func (d *dir) loadWindow(ctx context.Context, component string) error {
 	from := component[:max(0, len(component)-1)]
 	from = strings.ToValidUTF8(from, "")
-	stamp := d.windowStamp()
 	prefix := d.prefix()
 	q := s3io.ListQuery{Prefix: prefix, Delimiter: true, Max: pageSize}
 	if from != "" {
 		q.After = prefix + from
 	}
-	page, err := d.f.b.List(ctx, q)
-	if err == nil {
-		d.look(stamp, prefix, from, page)
-	}
+	_, err := d.look(ctx, q, from)
 	return err
 }
 
-// stamp identifies a moment before a listing was asked for.
-type stamp struct {
-	at      time.Time
-	changes int
-}
-
-func (d *dir) windowStamp() stamp {
+// look lists a page of d that begins at from, and remembers it.
+func (d *dir) look(ctx context.Context, q s3io.ListQuery, from string) (s3io.ListPage, error) {
 	d.mu.Lock()
-	defer d.mu.Unlock()
-	return stamp{time.Now(), d.seen.changes}
-}
-
-// look remembers a page of d's listing that begins at from.
-func (d *dir) look(s stamp, prefix, from string, page s3io.ListPage) {
-	w := window{at: s.at, from: from, names: make(map[string]bool, len(page.Objects)+len(page.Prefixes))}
+	d.looks.now++
+	w := window{at: time.Now(), from: from}
+	d.mu.Unlock()
+	page, err := d.f.b.List(ctx, q)
+	w.names = make(map[string]bool, len(page.Objects)+len(page.Prefixes))
 	last := ""
 	for _, o := range page.Objects {
 		last = max(last, o.Key)
-		w.names[strings.TrimPrefix(o.Key, prefix)] = true
+		w.names[strings.TrimPrefix(o.Key, q.Prefix)] = true
 	}
 	for _, p := range page.Prefixes {
 		last = max(last, p)
-		w.names[strings.TrimPrefix(p, prefix)] = true
+		w.names[strings.TrimPrefix(p, q.Prefix)] = true
 	}
 	if page.Token != "" {
-		w.to = strings.TrimPrefix(last, prefix)
+		w.to = strings.TrimPrefix(last, q.Prefix)
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.seen.changes == s.changes {
-		w.changes = s.changes
+	if err == nil && len(d.looks.made) < maxMade && w.at.After(d.seen.at) {
+		maps.Copy(w.names, d.looks.made)
 		d.seen = w
 	}
+	if d.looks.now--; d.looks.now == 0 {
+		d.looks.made = nil
+	}
+	return page, err
 }
 
 // made notes an entry that was made here.
@@ -356,8 +360,14 @@ func (d *dir) made(component string) {
 func (d *dir) listed(component string) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.seen.changes++
 	if d.seen.names != nil {
 		d.seen.names[component] = true
 	}
+	if d.looks.now == 0 || len(d.looks.made) >= maxMade {
+		return
+	}
+	if d.looks.made == nil {
+		d.looks.made = make(map[string]bool)
+	}
+	d.looks.made[component] = true
 }

@@ -90,13 +90,11 @@ func (d *dir) unknown() []string {
 
 // page asks for a part of the listing, and lets lookups profit from the first.
 func (h *dirHandle) page(ctx context.Context, q s3io.ListQuery) (s3io.ListPage, error) {
-	stamp := h.d.windowStamp()
 	h.asked = h.d.f.clock.Load()
-	page, err := h.d.f.b.List(ctx, q)
-	if err == nil && q.After == "" && q.Token == "" {
-		h.d.look(stamp, q.Prefix, "", page)
+	if q.After == "" && q.Token == "" {
+		return h.d.look(ctx, q, "")
 	}
-	return page, err
+	return h.d.f.b.List(ctx, q)
 }
 
 // fill fetches the next batch if the last one is used up, and reports whether
