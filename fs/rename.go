@@ -112,6 +112,13 @@ func (n *file) relocate(ctx context.Context, from, to place, over *file, noRepla
 // moveTo copies the file over target, which is empty where nothing was known
 // to be, and deletes the source only then.
 func (n *file) moveTo(ctx context.Context, to *dir, name, key string, target s3io.Object, noReplace bool) error {
+	n.mu.Lock()
+	there := n.obj.Key == key && n.obj.ETag != ""
+	n.mu.Unlock()
+	if there { // under a hidden name, and nothing hides it any more
+		n.relink(to, name)
+		return nil
+	}
 	cond := s3io.Condition{IfAbsent: true}
 	if target.ETag != "" {
 		cond = s3io.Condition{IfMatch: target.ETag}
@@ -127,6 +134,12 @@ func (n *file) moveTo(ctx context.Context, to *dir, name, key string, target s3i
 		n.stay(old)
 		return fmt.Errorf("copied, but the source stays: %w", err)
 	}
+	n.relink(to, name)
+	return nil
+}
+
+// relink gives the file its new name in the tree.
+func (n *file) relink(to *dir, name string) {
 	n.up.lost(n.name) // no rename moves n meanwhile
 	n.f.tree.Lock()
 	if there := to.liveLocked(name); there != nil && there != node(n) {
@@ -136,7 +149,6 @@ func (n *file) moveTo(ctx context.Context, to *dir, name, key string, target s3i
 	component := n.component()
 	n.f.tree.Unlock()
 	to.made(component)
-	return nil
 }
 
 // stay moves the pin back from a copy: the file keeps its name and object.
@@ -164,20 +176,23 @@ func (d *dir) relocate(ctx context.Context, from, to place, over *dir) error {
 	if over != nil && !to.has(over) {
 		return &fault{syscall.ESTALE, to.name + " was replaced or moved meanwhile"}
 	}
-	if over != nil {
-		if err := over.removeEmpty(ctx); err != nil {
-			return err
-		}
-	}
 	release, err := d.holdAll(ctx)
 	defer release()
 	if err != nil {
 		return err
 	}
+	if over != nil {
+		if err := over.removeEmpty(ctx); err != nil {
+			return err
+		}
+	}
 	component, _, _ := componentOf(to.name)
 	oldPrefix, newPrefix := d.prefix(), to.d.prefix()+component+"/"
 	copies, err := d.f.moveAll(ctx, d, oldPrefix, newPrefix)
 	if err != nil {
+		if over != nil {
+			over.comeBack()
+		}
 		return err
 	}
 	from.d.lost(from.name)
@@ -196,6 +211,14 @@ func (d *dir) relocate(ctx context.Context, from, to place, over *dir) error {
 	}
 	to.d.made(component + "/")
 	return nil
+}
+
+// comeBack has the marker of a directory written again that was to be replaced.
+func (d *dir) comeBack() {
+	d.mu.Lock()
+	d.changed++
+	d.mu.Unlock()
+	d.f.queue.add(d, 0)
 }
 
 // holdAll commits every live file below d and keeps it and the directories
