@@ -130,9 +130,10 @@ type failure struct {
 func (f *FS) unsaved(path string, err error, told bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	_, known := f.failures[path]
 	if err == nil {
 		delete(f.failures, path)
-	} else if len(f.failures) < maxFailures {
+	} else if known || len(f.failures) < maxFailures {
 		f.failures[path] = failure{fmt.Errorf("%s: %w", path, err), told}
 	}
 }
