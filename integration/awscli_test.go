@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/kmsfs/kmsfs/integration/harness"
 	"github.com/kmsfs/kmsfs/internal/sandbox"
 	"github.com/kmsfs/kmsfs/internal/sandbox/s3"
 )
@@ -35,6 +36,12 @@ func newAWSCLI(t *testing.T) awsCLI {
 			t.Error(err)
 		}
 	})
+	return cliOf(t, s)
+}
+
+// cliOf returns the AWS CLI for a running sandbox.
+func cliOf(t *testing.T, s *sandbox.Server) awsCLI {
+	t.Helper()
 	path := "/usr/bin/aws" // Debian's, before any other that PATH may have
 	if _, err := os.Stat(path); err != nil {
 		if path, err = exec.LookPath("aws"); err != nil {
@@ -199,5 +206,22 @@ func TestAWSCLISettings(t *testing.T) {
 	versions := c.answer("s3api", "list-object-versions", "--bucket", "settings")
 	if n := len(versions["Versions"].([]any)); n != 1 {
 		t.Errorf("%d versions, want 1", n)
+	}
+}
+
+// TestAWSCLIAndMount: the CLI reads what the mount wrote, the mount what the CLI wrote, in one part and in many.
+func TestAWSCLIAndMount(t *testing.T) {
+	s := harness.Sandbox(t)
+	c, m := cliOf(t, s.Sandbox), s.Mount(t)
+	for name, size := range map[string]int{"small": 1000, "large": 20 << 20} {
+		ours := harness.Random(uint64(size), size)
+		harness.Write(t, m.Path(name), ours)
+		c.answer("s3", "cp", "s3://demo/"+name, "from-mount", "--only-show-errors")
+		harness.Want(t, filepath.Join(c.dir, "from-mount"), ours)
+		c.encrypted("head-object", c.answer("s3api", "head-object", "--bucket", "demo", "--key", name), true)
+
+		theirs := c.file("theirs", size+1)
+		c.answer("s3", "cp", "theirs", "s3://demo/cli-"+name, "--only-show-errors", "--sse", "aws:kms", "--sse-kms-key-id", c.key)
+		harness.Want(t, m.Path("cli-"+name), theirs)
 	}
 }

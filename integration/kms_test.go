@@ -19,9 +19,9 @@ func TestBucketKeysSaveCalls(t *testing.T) {
 			var g errgroup.Group
 			g.SetLimit(8)
 			for i := range 1000 {
-				g.Go(func() error { write(t, m.Path(fmt.Sprint(i)), []byte("small")); return nil })
+				g.Go(func() error { harness.Write(t, m.Path(fmt.Sprint(i)), []byte("small")); return nil })
 			}
-			must(t, g.Wait())
+			harness.Must(t, g.Wait())
 			got := s.Sandbox.Log.Count("GenerateDataKey")
 			if got != want && (mode == "off" || got > want) { // the probe may have made the bucket's key
 				t.Errorf("%d GenerateDataKey for 1,000 files, want %d", got, want)

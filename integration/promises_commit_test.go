@@ -40,12 +40,12 @@ func closeDoesNotLie(t *testing.T) {
 			t.Run(op+" "+how, func(t *testing.T) {
 				s := harness.Sandbox(t)
 				m := s.Mount(t)
-				old, body := random(1, 10), random(2, size)
-				write(t, m.Path("f"), old)
+				old, body := harness.Random(1, 10), harness.Random(2, size)
+				harness.Write(t, m.Path("f"), old)
 				fault.Op, fault.Times = op, 1
 				rule := s.Sandbox.Faults.Add(fault)
-				write(t, m.Path("f"), body)
-				equal(t, "object", s.Get(t, "f"), body)
+				harness.Write(t, m.Path("f"), body)
+				harness.Equal(t, "object", s.Get(t, "f"), body)
 				if rule.Hits() == 0 {
 					t.Error("the fault was never met")
 				}
@@ -66,41 +66,41 @@ func dropEmptyUploads(t testing.TB, s *harness.Server) {
 	t.Helper()
 	ctx := context.Background()
 	out, err := s.S3.ListMultipartUploads(ctx, &s3.ListMultipartUploadsInput{Bucket: &s.Bucket})
-	must(t, err)
+	harness.Must(t, err)
 	for _, u := range out.Uploads {
 		parts, err := s.S3.ListParts(ctx, &s3.ListPartsInput{Bucket: &s.Bucket, Key: u.Key, UploadId: u.UploadId})
-		must(t, err)
+		harness.Must(t, err)
 		if len(parts.Parts) > 0 {
 			continue
 		}
 		_, err = s.S3.AbortMultipartUpload(ctx, &s3.AbortMultipartUploadInput{Bucket: &s.Bucket, Key: u.Key, UploadId: u.UploadId})
-		must(t, err)
+		harness.Must(t, err)
 	}
 }
 
 func errorsStick(t *testing.T) {
 	s := harness.Sandbox(t)
 	m := s.Mount(t)
-	old := random(1, 100)
-	write(t, m.Path("f"), old)
+	old := harness.Random(1, 100)
+	harness.Write(t, m.Path("f"), old)
 	undo := s.Sandbox.Denials.Deny("s3:PutObject", "")
 	f, err := os.OpenFile(m.Path("f"), os.O_WRONLY|os.O_TRUNC, 0)
-	must(t, err)
+	harness.Must(t, err)
 	second, err := os.OpenFile(m.Path("f"), os.O_WRONLY, 0)
-	must(t, err)
+	harness.Must(t, err)
 	_, err = f.Write([]byte("new"))
-	must(t, err)
-	wantErrno(t, "fsync", f.Sync(), syscall.EACCES)
+	harness.Must(t, err)
+	harness.WantErrno(t, "fsync", f.Sync(), syscall.EACCES)
 	undo()
 	_, err = f.Write([]byte("more"))
-	wantErrno(t, "write after the failure", err, syscall.EACCES)
-	wantErrno(t, "fsync after the failure", f.Sync(), syscall.EACCES)
-	wantErrno(t, "fsync through another descriptor", second.Sync(), syscall.EACCES)
-	wantErrno(t, "close", f.Close(), syscall.EACCES)
+	harness.WantErrno(t, "write after the failure", err, syscall.EACCES)
+	harness.WantErrno(t, "fsync after the failure", f.Sync(), syscall.EACCES)
+	harness.WantErrno(t, "fsync through another descriptor", second.Sync(), syscall.EACCES)
+	harness.WantErrno(t, "close", f.Close(), syscall.EACCES)
 	second.Close()
-	want(t, m.Path("f"), old)
-	write(t, m.Path("f"), []byte("fresh"))
-	equal(t, "object", s.Get(t, "f"), []byte("fresh"))
+	harness.Want(t, m.Path("f"), old)
+	harness.Write(t, m.Path("f"), []byte("fresh"))
+	harness.Equal(t, "object", s.Get(t, "f"), []byte("fresh"))
 	if text := lastError(t, m); !strings.Contains(text, "AccessDenied") {
 		t.Errorf("last_error does not name the cause: %q", text)
 	}
@@ -158,11 +158,11 @@ func failClosed(t *testing.T) {
 		t.Run("the server "+lie, func(t *testing.T) {
 			eachVersioning(t, func(t *testing.T, s *harness.Server) {
 				m := s.Mount(t)
-				old := random(1, 1000)
-				write(t, m.Path("bystander"), old)
+				old := harness.Random(1, 1000)
+				harness.Write(t, m.Path("bystander"), old)
 				for op, size := range map[string]int{"PutObject": 100_000, "CreateMultipartUpload": 30 << 20} {
 					rule := s.Sandbox.Faults.Add(wire.Fault{Op: op, Kind: wire.EditHeader, Edit: edit})
-					wantErrno(t, op+" of a new file", os.WriteFile(m.Path("new"), random(2, size), 0o644), syscall.EIO)
+					harness.WantErrno(t, op+" of a new file", os.WriteFile(m.Path("new"), harness.Random(2, size), 0o644), syscall.EIO)
 					rule.Remove()
 					awaitGone(t, m.Path("new"))
 					for _, key := range s.Keys(t) {
@@ -171,12 +171,12 @@ func failClosed(t *testing.T) {
 						}
 					}
 				}
-				want(t, m.Path("bystander"), old)
+				harness.Want(t, m.Path("bystander"), old)
 				if text := lastError(t, m); !strings.Contains(text, "is required") {
 					t.Errorf("last_error: %q", text)
 				}
-				write(t, m.Path("new"), old)
-				want(t, m.Path("new"), old)
+				harness.Write(t, m.Path("new"), old)
+				harness.Want(t, m.Path("new"), old)
 			})
 		})
 	}
@@ -190,49 +190,53 @@ func failClosed(t *testing.T) {
 func oneLieAboutReplacement(t *testing.T) {
 	eachVersioning(t, func(t *testing.T, s *harness.Server) {
 		m := s.Mount(t)
-		write(t, m.Path("f"), random(1, 1000))
+		harness.Write(t, m.Path("f"), harness.Random(1, 1000))
 		rule := s.Sandbox.Faults.Add(wire.Fault{Op: "PutObject", Times: 1, Kind: wire.EditHeader, Edit: lies["names another key"]})
-		body := random(2, 2000)
-		write(t, m.Path("f"), body)
+		body := harness.Random(2, 2000)
+		harness.Write(t, m.Path("f"), body)
 		if rule.Hits() != 1 {
 			t.Errorf("the lie was told %d times", rule.Hits())
 		}
-		equal(t, "object", s.Get(t, "f"), body)
+		harness.Equal(t, "object", s.Get(t, "f"), body)
 	})
 }
 
 func liesAboutCopy(t *testing.T) {
 	eachVersioning(t, func(t *testing.T, s *harness.Server) {
 		m := s.Mount(t)
-		body := random(1, 1000)
-		write(t, m.Path("f"), body)
+		body := harness.Random(1, 1000)
+		harness.Write(t, m.Path("f"), body)
 		rule := s.Sandbox.Faults.Add(wire.Fault{Op: "CopyObject", Times: 1, Kind: wire.EditHeader, Edit: lies["says nothing"]})
 		chmodNow(t, m.Path("f"), 0o600)
 		if rule.Hits() != 1 {
 			t.Errorf("the lie was told %d times", rule.Hits())
 		}
-		write(t, m.Path("still writable"), nil)
+		harness.Write(t, m.Path("still writable"), nil)
 
 		s.Sandbox.Faults.Add(wire.Fault{Op: "CopyObject", Kind: wire.EditHeader, Edit: lies["says nothing"]})
 		if err := tryChmodNow(m.Path("f"), 0o640); err == nil {
 			t.Error("a copy that stays wrong is reported as success")
 		}
-		want(t, m.Path("f"), body)
-		equal(t, "object", s.Get(t, "f"), body)
-		wantErrno(t, "write after a copy that stays wrong", os.WriteFile(m.Path("g"), nil, 0o644), syscall.EROFS)
+		harness.Want(t, m.Path("f"), body)
+		harness.Equal(t, "object", s.Get(t, "f"), body)
+		harness.WantErrno(t, "write after a copy that stays wrong", os.WriteFile(m.Path("g"), nil, 0o644), syscall.EROFS)
 		s.Sandbox.Faults.Clear()
+		if out, _ := m.TryUnmount("--force"); !strings.Contains(out, "f") || !strings.Contains(out, "aws:kms is required") {
+			t.Errorf("umount does not say what is wrong: %s", out)
+		}
+		_ = m.Wait()
 	})
 }
 
 func lieAboutRename(t *testing.T) {
 	eachVersioning(t, func(t *testing.T, s *harness.Server) {
 		m := s.Mount(t)
-		body := random(1, 1000)
-		write(t, m.Path("f"), body)
+		body := harness.Random(1, 1000)
+		harness.Write(t, m.Path("f"), body)
 		s.Sandbox.Faults.Add(wire.Fault{Op: "CopyObject", Kind: wire.EditHeader, Edit: lies["says nothing"]})
-		wantErrno(t, "rename", os.Rename(m.Path("f"), m.Path("g")), syscall.EIO)
+		harness.WantErrno(t, "rename", os.Rename(m.Path("f"), m.Path("g")), syscall.EIO)
 		s.Sandbox.Faults.Clear()
-		want(t, m.Path("f"), body)
+		harness.Want(t, m.Path("f"), body)
 		if keys := s.Keys(t); len(keys) != 1 || keys[0] != "f" {
 			t.Errorf("keys %q, want f alone", keys)
 		}
@@ -242,7 +246,7 @@ func lieAboutRename(t *testing.T) {
 // chmodNow changes a mode and has it written.
 func chmodNow(t testing.TB, path string, mode os.FileMode) {
 	t.Helper()
-	must(t, tryChmodNow(path, mode))
+	harness.Must(t, tryChmodNow(path, mode))
 }
 
 func tryChmodNow(path string, mode os.FileMode) error {
@@ -261,8 +265,8 @@ func bucketKeyMayDiffer(t *testing.T) {
 	s := harness.Sandbox(t)
 	m := s.Mount(t)
 	s.Sandbox.Faults.Add(wire.Fault{Op: "PutObject", Kind: wire.EditHeader, Edit: func(h http.Header) { h.Del(sse + "-Bucket-Key-Enabled") }})
-	write(t, m.Path("f"), []byte("x"))
-	write(t, m.Path("g"), []byte("x"))
+	harness.Write(t, m.Path("f"), []byte("x"))
+	harness.Write(t, m.Path("g"), []byte("x"))
 	m.Unmount()
 	if n := strings.Count(m.Log(), "bucket key"); n != 1 {
 		t.Errorf("the log warns %d times about the bucket key, want once:\n%s", n, m.Log())

@@ -18,7 +18,7 @@ import (
 
 func copiesKeepAll(t *testing.T) {
 	s := harness.Sandbox(t)
-	body := random(1, 6<<20)
+	body := harness.Random(1, 6<<20)
 	s.Put(t, "f", body, func(in *s3.PutObjectInput) {
 		in.ContentType, in.CacheControl = aws.String("text/x-special"), aws.String("max-age=7")
 		in.ContentDisposition, in.ContentLanguage = aws.String("attachment"), aws.String("fy")
@@ -28,11 +28,11 @@ func copiesKeepAll(t *testing.T) {
 	m := s.Mount(t, "--encryption-context", "purpose=backup")
 	chmodNow(t, m.Path("f"), 0o600)
 	f, err := os.OpenFile(m.Path("f"), os.O_WRONLY|os.O_APPEND, 0)
-	must(t, err)
+	harness.Must(t, err)
 	_, err = f.Write([]byte("tail"))
-	must(t, err)
-	must(t, f.Close())
-	must(t, os.Rename(m.Path("f"), m.Path("g")))
+	harness.Must(t, err)
+	harness.Must(t, f.Close())
+	harness.Must(t, os.Rename(m.Path("f"), m.Path("g")))
 	m.Unmount()
 	head := s.Head(t, "g")
 	for what, got := range map[string]string{
@@ -45,11 +45,11 @@ func copiesKeepAll(t *testing.T) {
 		}
 	}
 	tags, err := s.S3.GetObjectTagging(context.Background(), &s3.GetObjectTaggingInput{Bucket: &s.Bucket, Key: aws.String("g")})
-	must(t, err)
+	harness.Must(t, err)
 	if len(tags.TagSet) != 2 {
 		t.Errorf("tags %v, want two", tags.TagSet)
 	}
-	equal(t, "object", s.Get(t, "g"), append(body, "tail"...))
+	harness.Equal(t, "object", s.Get(t, "g"), append(body, "tail"...))
 	s.MustBeEncrypted(t)
 	for _, r := range s.Sandbox.Log.Requests() {
 		if r.Op == "CopyObject" && r.Header.Get(sse+"-Context") == "" {
@@ -61,45 +61,45 @@ func copiesKeepAll(t *testing.T) {
 func atomicReplacement(t *testing.T) {
 	s := harness.Sandbox(t)
 	m := s.Mount(t)
-	old := random(1, 20<<20)
-	write(t, m.Path("f"), old)
+	old := harness.Random(1, 20<<20)
+	harness.Write(t, m.Path("f"), old)
 	f, err := os.OpenFile(m.Path("f"), os.O_WRONLY|os.O_TRUNC, 0)
-	must(t, err)
-	_, err = f.Write(random(2, 40<<20))
-	must(t, err)
+	harness.Must(t, err)
+	_, err = f.Write(harness.Random(2, 40<<20))
+	harness.Must(t, err)
 	awaitOp(t, s, "UploadPart", 1)
-	equal(t, "object while it is being replaced", s.Get(t, "f"), old)
+	harness.Equal(t, "object while it is being replaced", s.Get(t, "f"), old)
 	m.Kill()
 	f.Close()
-	equal(t, "object after the crash", s.Get(t, "f"), old)
+	harness.Equal(t, "object after the crash", s.Get(t, "f"), old)
 	m = s.Mount(t)
-	want(t, m.Path("f"), old)
+	harness.Want(t, m.Path("f"), old)
 }
 
 func closeToOpen(t *testing.T) {
 	s := harness.Sandbox(t)
 	a, b := s.Mount(t, "--attr-ttl", "0s"), s.OtherHost().Mount(t, "--attr-ttl", "0s")
 	for i := range 5 {
-		body := random(uint64(i), 3<<20)
-		write(t, a.Path("f"), body)
-		want(t, b.Path("f"), body)
+		body := harness.Random(uint64(i), 3<<20)
+		harness.Write(t, a.Path("f"), body)
+		harness.Want(t, b.Path("f"), body)
 	}
-	old := random(9, 30<<20)
-	write(t, a.Path("g"), old)
+	old := harness.Random(9, 30<<20)
+	harness.Write(t, a.Path("g"), old)
 	f, err := os.Open(b.Path("g"))
-	must(t, err)
+	harness.Must(t, err)
 	defer f.Close()
 	head := make([]byte, 1000)
 	_, err = io.ReadFull(f, head)
-	must(t, err)
-	write(t, a.Path("g"), random(10, 30<<20))
+	harness.Must(t, err)
+	harness.Write(t, a.Path("g"), harness.Random(10, 30<<20))
 	got := make([]byte, 1000)
 	if _, err = f.ReadAt(got, 25<<20); err == nil {
-		equal(t, "the old version through the old descriptor", got, old[25<<20:25<<20+1000])
+		harness.Equal(t, "the old version through the old descriptor", got, old[25<<20:25<<20+1000])
 	} else {
-		wantErrno(t, "read of a replaced object", err, syscall.ESTALE)
+		harness.WantErrno(t, "read of a replaced object", err, syscall.ESTALE)
 	}
-	want(t, b.Path("g"), random(10, 30<<20))
+	harness.Want(t, b.Path("g"), harness.Random(10, 30<<20))
 }
 
 func noLostUpdate(t *testing.T) {
@@ -108,20 +108,20 @@ func noLostUpdate(t *testing.T) {
 	for _, size := range []int{100, 30 << 20} {
 		s.Put(t, "f", []byte("base"))
 		f, err := os.OpenFile(m.Path("f"), os.O_WRONLY|os.O_TRUNC, 0)
-		must(t, err)
-		_, err = f.Write(random(1, size))
-		must(t, err)
+		harness.Must(t, err)
+		_, err = f.Write(harness.Random(1, size))
+		harness.Must(t, err)
 		s.Put(t, "f", []byte("theirs"))
-		wantErrno(t, "close after somebody else wrote", f.Close(), syscall.ESTALE)
-		equal(t, "object", s.Get(t, "f"), []byte("theirs"))
+		harness.WantErrno(t, "close after somebody else wrote", f.Close(), syscall.ESTALE)
+		harness.Equal(t, "object", s.Get(t, "f"), []byte("theirs"))
 
 		g, err := os.OpenFile(m.Path("new"), os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o644)
-		must(t, err)
-		_, err = g.Write(random(1, size))
-		must(t, err)
+		harness.Must(t, err)
+		_, err = g.Write(harness.Random(1, size))
+		harness.Must(t, err)
 		s.Put(t, "new", []byte("theirs"))
-		wantErrno(t, "close after somebody else created", g.Close(), syscall.ESTALE)
-		equal(t, "object", s.Get(t, "new"), []byte("theirs"))
+		harness.WantErrno(t, "close after somebody else created", g.Close(), syscall.ESTALE)
+		harness.Equal(t, "object", s.Get(t, "new"), []byte("theirs"))
 		s.Delete(t, "new")
 		// A failed commit's view of the directory is not kept.
 		if _, err := os.Stat(m.Path("f")); err != nil {
@@ -150,7 +150,7 @@ func mkdirIsExact(t *testing.T) {
 				return nil
 			})
 		}
-		must(t, g.Wait())
+		harness.Must(t, g.Wait())
 		if n := won.Load(); n != 1 {
 			t.Errorf("%d hosts made %s", n, name)
 		}
@@ -160,24 +160,24 @@ func mkdirIsExact(t *testing.T) {
 func metadataTravels(t *testing.T) {
 	s := harness.Sandbox(t)
 	m := s.Mount(t)
-	write(t, m.Path("f"), []byte("content"))
-	must(t, os.Chmod(m.Path("f"), 0o611))
+	harness.Write(t, m.Path("f"), []byte("content"))
+	harness.Must(t, os.Chmod(m.Path("f"), 0o611))
 	info, err := os.Stat(m.Path("f"))
-	must(t, err)
+	harness.Must(t, err)
 	if info.Mode() != 0o611 {
 		t.Errorf("the new mode is not visible at once: %v", info.Mode())
 	}
 	dir, err := os.Open(m.Dir)
-	must(t, err)
-	must(t, dir.Sync())
-	must(t, dir.Close())
+	harness.Must(t, err)
+	harness.Must(t, dir.Sync())
+	harness.Must(t, dir.Close())
 	if mode := s.Head(t, "f").Metadata["mode"]; mode == "" {
 		t.Error("fsync of the directory did not write the mode")
 	}
-	must(t, os.Chmod(m.Path("f"), 0o644))
+	harness.Must(t, os.Chmod(m.Path("f"), 0o644))
 	m.Kill()
 	m = s.Mount(t)
-	want(t, m.Path("f"), []byte("content"))
-	must(t, os.Chmod(m.Path("f"), 0o600))
+	harness.Want(t, m.Path("f"), []byte("content"))
+	harness.Must(t, os.Chmod(m.Path("f"), 0o600))
 	awaitOp(t, s, "CopyObject", s.Sandbox.Log.Count("CopyObject")+1)
 }

@@ -35,7 +35,7 @@ func namesOfKeys(t *testing.T) {
 		s.Put(t, key, []byte(key))
 	}
 	m := s.Mount(t)
-	got := names(t, m.Dir)
+	got := harness.Names(t, m.Dir)
 	for _, name := range []string{"plain", "both", "e"} {
 		if !slices.Contains(got, name) {
 			t.Errorf("%s is not shown in %q", name, got)
@@ -44,7 +44,7 @@ func namesOfKeys(t *testing.T) {
 	if slices.Contains(got, ".kmsfs") {
 		t.Error(".kmsfs is shown")
 	}
-	want(t, m.Path("both/in"), []byte("both/in"))
+	harness.Want(t, m.Path("both/in"), []byte("both/in"))
 	var object string
 	for _, name := range got {
 		if strings.HasPrefix(name, "both") && name != "both" {
@@ -54,22 +54,10 @@ func namesOfKeys(t *testing.T) {
 	if object == "" {
 		t.Fatalf("the object both is not shown beside its directory: %q", got)
 	}
-	want(t, m.Path(object), []byte("both"))
-	must(t, os.Remove(m.Path(object)))
-	want(t, m.Path("both/in"), []byte("both/in"))
+	harness.Want(t, m.Path(object), []byte("both"))
+	harness.Must(t, os.Remove(m.Path(object)))
+	harness.Want(t, m.Path("both/in"), []byte("both/in"))
 	if keys := s.Keys(t); slices.Contains(keys, "both") || !slices.Contains(keys, "both/in") || !slices.Contains(keys, "a//b") {
 		t.Errorf("keys after the removal: %q", keys)
 	}
-}
-
-// names returns the sorted names in a directory.
-func names(t testing.TB, dir string) []string {
-	t.Helper()
-	entries, err := os.ReadDir(dir)
-	must(t, err)
-	var all []string
-	for _, e := range entries {
-		all = append(all, e.Name())
-	}
-	return all
 }

@@ -25,10 +25,10 @@ import (
 func statDoesNotWait(t *testing.T) {
 	s := harness.Sandbox(t)
 	m := s.Mount(t)
-	write(t, m.Path("other"), []byte("x"))
+	harness.Write(t, m.Path("other"), []byte("x"))
 	hang := s.Sandbox.Faults.Add(wire.Fault{Op: "PutObject", Key: "slow", Kind: wire.Hang})
 	puts := s.Sandbox.Log.Count("PutObject")
-	closed := async(func() error { return os.WriteFile(m.Path("slow"), random(1, 1000), 0o644) })
+	closed := async(func() error { return os.WriteFile(m.Path("slow"), harness.Random(1, 1000), 0o644) })
 	awaitOp(t, s, "PutObject", puts+1)
 	within(t, "stat of the file that is being uploaded", 5*time.Second, func() error {
 		info, err := os.Stat(m.Path("slow"))
@@ -44,30 +44,30 @@ func statDoesNotWait(t *testing.T) {
 	if err := await(t, "close", closed); err != nil {
 		t.Errorf("close: %v", err)
 	}
-	equal(t, "object", s.Get(t, "slow"), random(1, 1000))
+	harness.Equal(t, "object", s.Get(t, "slow"), harness.Random(1, 1000))
 }
 
 func interruptsDoNotTear(t *testing.T) {
 	s := harness.Sandbox(t)
 	m := s.Mount(t)
-	body := random(1, 40<<20)
+	body := harness.Random(1, 40<<20)
 	src := filepath.Join(t.TempDir(), "src")
-	must(t, os.WriteFile(src, body, 0o600))
+	harness.Must(t, os.WriteFile(src, body, 0o600))
 	cmd := exec.Command("dd", "if="+src, "of="+m.Path("f"), "bs=100k", "status=none")
-	must(t, cmd.Start())
+	harness.Must(t, cmd.Start())
 	done := async(cmd.Wait)
 	tick := time.NewTicker(time.Millisecond)
 	defer tick.Stop()
 	for running := true; running; {
 		select {
 		case err := <-done:
-			must(t, err)
+			harness.Must(t, err)
 			running = false
 		case <-tick.C:
 			_ = cmd.Process.Signal(syscall.SIGCONT) // restarts and interrupts system calls, and ends nothing
 		}
 	}
-	want(t, m.Path("f"), body)
+	harness.Want(t, m.Path("f"), body)
 }
 
 func drains(t *testing.T) {
@@ -83,7 +83,7 @@ func drains(t *testing.T) {
 		if err := m.Wait(); err != nil {
 			t.Errorf("the mount ended with %v\n%s", err, m.Log())
 		}
-		equal(t, "object", s.Get(t, "slow"), random(1, 30<<20))
+		harness.Equal(t, "object", s.Get(t, "slow"), harness.Random(1, 30<<20))
 	})
 	t.Run("umount names what it waits for", func(t *testing.T) {
 		s := harness.Sandbox(t)
@@ -133,7 +133,7 @@ func drains(t *testing.T) {
 func hangingClose(t *testing.T, s *harness.Server, m *harness.Mount) (*wire.Rule, <-chan error) {
 	t.Helper()
 	hang := s.Sandbox.Faults.Add(wire.Fault{Op: "CompleteMultipartUpload", Kind: wire.Hang})
-	closed := async(func() error { return os.WriteFile(m.Path("slow"), random(1, 30<<20), 0o644) })
+	closed := async(func() error { return os.WriteFile(m.Path("slow"), harness.Random(1, 30<<20), 0o644) })
 	awaitOp(t, s, "CompleteMultipartUpload", 1)
 	return hang, closed
 }
@@ -165,10 +165,10 @@ func deletedMeansDeleted(t *testing.T) {
 	t.Run("after a crash", func(t *testing.T) {
 		s := harness.Sandbox(t)
 		m := s.Mount(t)
-		write(t, m.Path("f"), random(1, 20<<20))
+		harness.Write(t, m.Path("f"), harness.Random(1, 20<<20))
 		f, err := os.Open(m.Path("f"))
-		must(t, err)
-		must(t, os.Remove(m.Path("f")))
+		harness.Must(t, err)
+		harness.Must(t, os.Remove(m.Path("f")))
 		m.Kill()
 		f.Close()
 		m = s.Mount(t)
@@ -185,12 +185,12 @@ func nothingLeftBehind(t *testing.T) {
 	theirs, err := s.S3.CreateMultipartUpload(ctx, &s3.CreateMultipartUploadInput{
 		Bucket: &s.Bucket, Key: aws.String("theirs"), ServerSideEncryption: types.ServerSideEncryptionAwsKms, SSEKMSKeyId: &s.KeyPart,
 	})
-	must(t, err)
+	harness.Must(t, err)
 	m := s.Mount(t)
 	f, err := os.Create(m.Path("ours"))
-	must(t, err)
-	_, err = f.Write(random(1, 40<<20))
-	must(t, err)
+	harness.Must(t, err)
+	_, err = f.Write(harness.Random(1, 40<<20))
+	harness.Must(t, err)
 	awaitOp(t, s, "UploadPart", 1)
 	m.Kill()
 	f.Close()
@@ -202,10 +202,10 @@ func nothingLeftBehind(t *testing.T) {
 		t.Errorf("%d uploads after the next mount, want theirs alone", n)
 	}
 	_, err = s.S3.AbortMultipartUpload(ctx, &s3.AbortMultipartUploadInput{Bucket: &s.Bucket, Key: theirs.Key, UploadId: theirs.UploadId})
-	must(t, err)
+	harness.Must(t, err)
 
 	s.Sandbox.Faults.Add(wire.Fault{Op: "UploadPart", Kind: wire.Answer, Status: 403, Code: "AccessDenied"})
-	wantErrno(t, "write", os.WriteFile(m.Path("failed"), random(2, 40<<20), 0o644), syscall.EACCES)
+	harness.WantErrno(t, "write", os.WriteFile(m.Path("failed"), harness.Random(2, 40<<20), 0o644), syscall.EACCES)
 	m.Unmount()
 	if keys := s.Keys(t); len(keys) != 0 {
 		t.Errorf("objects left behind: %q", keys)
@@ -216,7 +216,7 @@ func nothingLeftBehind(t *testing.T) {
 func uploads(t testing.TB, s *harness.Server) int {
 	t.Helper()
 	out, err := s.S3.ListMultipartUploads(context.Background(), &s3.ListMultipartUploadsInput{Bucket: &s.Bucket})
-	must(t, err)
+	harness.Must(t, err)
 	return len(out.Uploads)
 }
 
@@ -240,7 +240,7 @@ func nothingSecretAtRest(t *testing.T) {
 	spooled := false
 	fds := fmt.Sprintf("/proc/%d/fd", m.PID())
 	entries, err := os.ReadDir(fds)
-	must(t, err)
+	harness.Must(t, err)
 	for _, e := range entries {
 		if target, err := os.Readlink(filepath.Join(fds, e.Name())); err == nil && strings.HasPrefix(target, spool) {
 			spooled = true
@@ -251,8 +251,8 @@ func nothingSecretAtRest(t *testing.T) {
 		t.Error("the mount has no open spool file")
 	}
 	hang.Release()
-	must(t, g.Wait())
-	must(t, filepath.WalkDir(m.State, func(path string, d os.DirEntry, err error) error {
+	harness.Must(t, g.Wait())
+	harness.Must(t, filepath.WalkDir(m.State, func(path string, d os.DirEntry, err error) error {
 		if err == nil && d.Type().IsRegular() {
 			look(path)
 		}
@@ -265,7 +265,7 @@ func nothingSecretAtRest(t *testing.T) {
 		t.Errorf("the spool directory shows %v, %v", left, err)
 	}
 	limits, err := os.ReadFile(fmt.Sprintf("/proc/%d/limits", m.PID()))
-	must(t, err)
+	harness.Must(t, err)
 	for line := range strings.Lines(string(limits)) {
 		if strings.HasPrefix(line, "Max core file size") && !strings.Contains(line, " 0 ") {
 			t.Errorf("core dumps are possible: %s", line)
@@ -285,7 +285,7 @@ func memoryIsBounded(t *testing.T) {
 			if err != nil {
 				return err
 			}
-			piece := random(uint64(i), 1<<20)
+			piece := harness.Random(uint64(i), 1<<20)
 			for range 64 {
 				if _, err := f.Write(piece); err != nil {
 					return err
@@ -294,7 +294,7 @@ func memoryIsBounded(t *testing.T) {
 			return f.Close()
 		})
 	}
-	must(t, g.Wait())
+	harness.Must(t, g.Wait())
 	if rss := m.PeakRSS(); rss > memory+64<<20 {
 		t.Errorf("peak RSS %d MiB while writing with --memory 96MiB, want at most 160", rss>>20)
 	}
@@ -303,7 +303,7 @@ func memoryIsBounded(t *testing.T) {
 	for i := range 8 {
 		g.Go(func() error { _, err := os.ReadFile(m.Path(fmt.Sprint(i))); return err })
 	}
-	must(t, g.Wait())
+	harness.Must(t, g.Wait())
 	if rss := m.PeakRSS(); rss > memory+64<<20 {
 		t.Errorf("peak RSS %d MiB while reading with --memory 96MiB, want at most 160", rss>>20)
 	}

@@ -1,12 +1,7 @@
 package integration
 
 import (
-	"bytes"
 	"context"
-	"errors"
-	"math/rand/v2"
-	"os"
-	"syscall"
 	"testing"
 	"time"
 
@@ -18,55 +13,6 @@ import (
 
 // patience bounds every single wait of a test.
 const patience = time.Minute
-
-// random returns n bytes that no compressor shortens, the same for one seed.
-func random(seed uint64, n int) []byte {
-	var key [32]byte
-	for i := range 8 {
-		key[i] = byte(seed >> (8 * i))
-	}
-	b := make([]byte, n)
-	rand.NewChaCha8(key).Read(b)
-	return b
-}
-
-// must fails the test on an error.
-func must(t testing.TB, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
-}
-
-// wantErrno fails unless err is the errno.
-func wantErrno(t testing.TB, what string, err error, errno syscall.Errno) {
-	t.Helper()
-	if !errors.Is(err, errno) {
-		t.Errorf("%s: %v, want %v", what, err, errno)
-	}
-}
-
-// equal compares contents without printing them.
-func equal(t testing.TB, what string, got, want []byte) {
-	t.Helper()
-	if !bytes.Equal(got, want) {
-		t.Fatalf("%s: got %d bytes that differ from the %d wanted", what, len(got), len(want))
-	}
-}
-
-// want reads a file and compares it.
-func want(t testing.TB, path string, b []byte) {
-	t.Helper()
-	got, err := os.ReadFile(path)
-	must(t, err)
-	equal(t, path, got, b)
-}
-
-// write writes a whole file and closes it.
-func write(t testing.TB, path string, b []byte) {
-	t.Helper()
-	must(t, os.WriteFile(path, b, 0o644))
-}
 
 // within fails the test if f does not return in time.
 func within(t testing.TB, what string, d time.Duration, f func() error) {
@@ -122,7 +68,7 @@ func setVersioning(t testing.TB, s *harness.Server, status string) {
 		_, err := s.S3.PutBucketVersioning(context.Background(), &s3.PutBucketVersioningInput{
 			Bucket: &s.Bucket, VersioningConfiguration: &types.VersioningConfiguration{Status: types.BucketVersioningStatus(step)},
 		})
-		must(t, err)
+		harness.Must(t, err)
 	}
 }
 

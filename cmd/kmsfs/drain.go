@@ -23,13 +23,23 @@ func (m *server) drain(ctx context.Context, progress func(waiting []string)) (fa
 	for {
 		select {
 		case err := <-done:
-			return m.tree.Failures(), err
+			return m.failures(), err
 		case <-ctx.Done(): // what Drain does then ends by itself, or with the process
-			return m.tree.Failures(), ctx.Err()
+			return m.failures(), ctx.Err()
 		case <-ticker.C:
 			progress(m.tree.Pending())
 		}
 	}
+}
+
+// failures lists what could not be saved, and why the mount became read-only
+// if it did.
+func (m *server) failures() []string {
+	lines := m.tree.Failures()
+	if now, why := m.bucket.ReadOnly(); now && !m.c.s3.ReadOnly {
+		lines = append(lines, "anything since the mount became read-only: "+why)
+	}
+	return lines
 }
 
 // unmount drains and unmounts on behalf of a client. Without force it leaves

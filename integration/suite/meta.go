@@ -18,28 +18,28 @@ func attributes(t *testing.T, s *harness.Server) {
 	m := s.Mount(t)
 	stamp := time.Unix(1_234_567_890, 123_000_000)
 	f, err := os.OpenFile(m.Path("before"), os.O_CREATE|os.O_WRONLY, 0o600)
-	must(t, err)
-	_, err = f.Write(random(1, 9<<20))
-	must(t, err)
-	must(t, f.Chmod(0o751))
-	must(t, f.Chown(1234, 5678))
-	must(t, f.Close())
-	must(t, os.Chtimes(m.Path("before"), stamp, stamp))
+	harness.Must(t, err)
+	_, err = f.Write(harness.Random(1, 9<<20))
+	harness.Must(t, err)
+	harness.Must(t, f.Chmod(0o751))
+	harness.Must(t, f.Chown(1234, 5678))
+	harness.Must(t, f.Close())
+	harness.Must(t, os.Chtimes(m.Path("before"), stamp, stamp))
 
-	write(t, m.Path("after"), []byte("content"))
-	must(t, os.Chmod(m.Path("after"), 0o751))
-	must(t, os.Chown(m.Path("after"), 1234, 5678))
-	must(t, os.Chtimes(m.Path("after"), stamp, stamp))
+	harness.Write(t, m.Path("after"), []byte("content"))
+	harness.Must(t, os.Chmod(m.Path("after"), 0o751))
+	harness.Must(t, os.Chown(m.Path("after"), 1234, 5678))
+	harness.Must(t, os.Chtimes(m.Path("after"), stamp, stamp))
 
-	must(t, os.Mkdir(m.Path("dir"), 0o755))
-	must(t, os.Chmod(m.Path("dir"), 0o751))
-	must(t, os.Chown(m.Path("dir"), 1234, 5678))
-	must(t, os.Chtimes(m.Path("dir"), stamp, stamp))
+	harness.Must(t, os.Mkdir(m.Path("dir"), 0o755))
+	harness.Must(t, os.Chmod(m.Path("dir"), 0o751))
+	harness.Must(t, os.Chown(m.Path("dir"), 1234, 5678))
+	harness.Must(t, os.Chtimes(m.Path("dir"), stamp, stamp))
 
 	check := func(when string) {
 		for _, name := range []string{"before", "after", "dir"} {
 			info, err := os.Stat(m.Path(name))
-			must(t, err)
+			harness.Must(t, err)
 			st := info.Sys().(*syscall.Stat_t)
 			if info.Mode().Perm() != 0o751 || st.Uid != 1234 || st.Gid != 5678 || info.ModTime().Unix() != stamp.Unix() {
 				t.Errorf("%s: %s is %v %d:%d %v", when, name, info.Mode(), st.Uid, st.Gid, info.ModTime())
@@ -53,22 +53,22 @@ func attributes(t *testing.T, s *harness.Server) {
 	}
 	m = s.Mount(t)
 	check("after a remount")
-	want(t, m.Path("before"), random(1, 9<<20))
-	want(t, m.Path("after"), []byte("content"))
+	harness.Want(t, m.Path("before"), harness.Random(1, 9<<20))
+	harness.Want(t, m.Path("after"), []byte("content"))
 	s.MustBeEncrypted(t)
 }
 
 func otherClients(t *testing.T, s *harness.Server) {
-	body := random(5, 6<<20)
+	body := harness.Random(5, 6<<20)
 	s.Put(t, "theirs", body, func(in *s3.PutObjectInput) {
 		in.ContentType = aws.String("text/x-special")
 		in.CacheControl = aws.String("max-age=7")
 		in.Metadata = map[string]string{"owner": "somebody", "mode": "33188"}
 	})
 	m := s.Mount(t)
-	want(t, m.Path("theirs"), body)
-	must(t, os.Chmod(m.Path("theirs"), 0o600))
-	must(t, os.Rename(m.Path("theirs"), m.Path("ours")))
+	harness.Want(t, m.Path("theirs"), body)
+	harness.Must(t, os.Chmod(m.Path("theirs"), 0o600))
+	harness.Must(t, os.Rename(m.Path("theirs"), m.Path("ours")))
 	m.Unmount()
 	head := s.Head(t, "ours")
 	if aws.ToString(head.ContentType) != "text/x-special" || aws.ToString(head.CacheControl) != "max-age=7" || head.Metadata["owner"] != "somebody" {
@@ -76,14 +76,14 @@ func otherClients(t *testing.T, s *harness.Server) {
 	}
 	s.MustBeEncrypted(t)
 	m = s.Mount(t, "--attr-ttl", "0s")
-	want(t, m.Path("ours"), body)
+	harness.Want(t, m.Path("ours"), body)
 	s.Put(t, "ours", []byte("changed"))
-	want(t, m.Path("ours"), []byte("changed"))
+	harness.Want(t, m.Path("ours"), []byte("changed"))
 	s.Put(t, "new", []byte("new"))
-	want(t, m.Path("new"), []byte("new"))
+	harness.Want(t, m.Path("new"), []byte("new"))
 	s.Delete(t, "new")
 	_, err := os.Stat(m.Path("new"))
-	wantErrno(t, "deleted by somebody else", err, syscall.ENOENT)
+	harness.WantErrno(t, "deleted by somebody else", err, syscall.ENOENT)
 }
 
 func copyArchive(t *testing.T, s *harness.Server) {
@@ -101,7 +101,7 @@ func tarExtract(t *testing.T, s *harness.Server) {
 	src := sampleTree(t)
 	m := s.Mount(t)
 	tool(t, nil, "tar", "-C", filepath.Dir(src), "-cf", m.Path("a.tar"), filepath.Base(src))
-	must(t, os.Mkdir(m.Path("out"), 0o755))
+	harness.Must(t, os.Mkdir(m.Path("out"), 0o755))
 	tool(t, nil, "tar", "-C", m.Path("out"), "-xpf", m.Path("a.tar"))
 	m.Unmount()
 	m = s.Mount(t)
