@@ -103,6 +103,33 @@ func truncateAndReplace(t *testing.T, s *harness.Server) {
 	harness.Equal(t, "object", s.Get(t, "f"), []byte("First"))
 }
 
+// directWrites checks that readers never see pages from before a write that
+// went past the page cache, as those of write-only descriptors do.
+func directWrites(t *testing.T, s *harness.Server) {
+	m := s.Mount(t)
+	path, body := m.Path("f"), harness.Random(1, 300_000)
+	harness.Write(t, path, body)
+	reader, err := os.Open(path)
+	harness.Must(t, err)
+	defer reader.Close()
+	for i, off := range []int64{0, 4096, 131_072, 299_000} {
+		harness.Want(t, path, body) // all of it is in the page cache now
+		w, err := os.OpenFile(path, os.O_WRONLY, 0)
+		harness.Must(t, err)
+		piece := harness.Random(uint64(i+2), 1000)
+		_, err = w.WriteAt(piece, off)
+		harness.Must(t, err)
+		copy(body[off:], piece)
+		got := make([]byte, len(body))
+		_, err = reader.ReadAt(got, 0)
+		harness.Must(t, err)
+		harness.Equal(t, "through an open descriptor, before the writer closes", got, body)
+		harness.Must(t, w.Close())
+		harness.Want(t, path, body)
+		harness.Equal(t, "object", s.Get(t, "f"), body)
+	}
+}
+
 func randomWritesRefused(t *testing.T, s *harness.Server) {
 	m := s.Mount(t)
 	body := harness.Random(7, 30<<20)

@@ -20,6 +20,7 @@ func Cases() []Case {
 		{"append and writing on after close", appendAndWriteOn},
 		{"fsync publishes and writing goes on", fsyncPublishes},
 		{"truncate and replace", truncateAndReplace},
+		{"writes past the page cache are seen", directWrites},
 		{"random writes are refused", randomWritesRefused},
 		{"reads at random offsets", randomReads},
 		{"directories", directories},
