@@ -100,10 +100,7 @@ func (m *server) unmountSoon(ctx context.Context) error {
 func (m *server) leave(abort context.Context) error {
 	ctx, cancel := context.WithTimeout(abort, m.c.run.drainTimeout)
 	defer cancel()
-	failed, err := m.drain(ctx, m.tellSystemd)
-	for _, line := range failed {
-		m.log.Error("not saved", "what", line)
-	}
+	err := m.save(ctx)
 	if abort.Err() != nil {
 		err = errAborted
 	}
@@ -125,6 +122,11 @@ func (m *server) leave(abort context.Context) error {
 func (m *server) lastDrain(abort context.Context) error {
 	ctx, cancel := context.WithTimeout(abort, m.c.run.drainTimeout)
 	defer cancel()
+	return m.save(ctx)
+}
+
+// save drains and logs what could not be saved.
+func (m *server) save(ctx context.Context) error {
 	failed, err := m.drain(ctx, m.tellSystemd)
 	for _, line := range failed {
 		m.log.Error("not saved", "what", line)

@@ -51,6 +51,15 @@ func TestFUSEChecks(t *testing.T) {
 	}
 }
 
+func TestDeviceRemedy(t *testing.T) {
+	if got := deviceRemedy(&os.PathError{Op: "open", Path: "/dev/fuse", Err: os.ErrPermission}); !strings.Contains(got, "root") || strings.Contains(got, "modprobe") {
+		t.Errorf("a device of others: %s", got)
+	}
+	if got := deviceRemedy(os.ErrNotExist); !strings.Contains(got, "modprobe") {
+		t.Errorf("no device: %s", got)
+	}
+}
+
 func TestUnescapeMount(t *testing.T) {
 	for in, want := range map[string]string{`/a\040b`: "/a b", `/a\134b`: `/a\b`, `/a\`: `/a\`, `/a\04`: `/a\04`, `/a\999`: `/a\999`} {
 		if got := unescapeMount(in); got != want {

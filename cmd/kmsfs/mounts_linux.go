@@ -112,13 +112,20 @@ type localFacts struct {
 	root, allowOther bool
 }
 
+// deviceRemedy says what to do about a FUSE device that cannot be opened.
+func deviceRemedy(err error) string {
+	if errors.Is(err, os.ErrPermission) {
+		return "mount as root, or let users open it as distributions do (chmod 0666 /dev/fuse)"
+	}
+	return "load the kernel module (modprobe fuse), or give the container the device (--device /dev/fuse --cap-add SYS_ADMIN)"
+}
+
 // fuseChecks looks for the device, the mount helper and the permission to
 // share a mount. Root needs none of the last two.
 func fuseChecks(f localFacts) []check {
 	device := check{Name: "FUSE device", State: stateOK, Detail: f.device}
 	if fd, err := os.OpenFile(f.device, os.O_RDWR, 0); err != nil {
-		device.fail(fmt.Sprintf("the FUSE device cannot be opened (%v)", err),
-			"load the kernel module (modprobe fuse), or give the container the device (--device /dev/fuse --cap-add SYS_ADMIN)")
+		device.fail(fmt.Sprintf("the FUSE device cannot be opened (%v)", err), deviceRemedy(err))
 	} else {
 		fd.Close()
 	}
