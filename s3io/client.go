@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/service/s3"
+
+	"github.com/kmsfs/kmsfs/crypto"
 )
 
 // Bucket is one bucket, or the part of it below a prefix, under one encryption
@@ -17,9 +19,10 @@ type Bucket struct {
 	// Dependencies.
 	s3      *s3.Client
 	log     *slog.Logger
-	journal *journal  // of this mount's own uploads
-	writes  *writes   // what all Writers share
-	readers *readPool // what all Readers share
+	journal *journal        // of this mount's own uploads
+	writes  *writes         // what all Writers share
+	readers *readPool       // what all Readers share
+	keys    *crypto.Keyring // seals and opens content; nil without Envelope
 
 	// Constant after Open.
 	opts      Options

@@ -1,12 +1,18 @@
 package s3io
 
-import "time"
+import (
+	"time"
+
+	"github.com/kmsfs/kmsfs/crypto"
+)
 
 // Object is what is known about one object (or one version of it). Objects
 // from a listing have Head == false: Meta, Encryption and headers are unknown.
 type Object struct {
 	Key          string // relative to the mount's prefix
-	Size         int64  // bytes
+	Size         int64  // bytes of the content
+	Stored       int64  // bytes of the object; more than Size if it is Sealed
+	Form         Form   // how the content is stored; what a listing tells is a guess by size
 	ETag         string // opaque, compared for equality only; quotes as the server gave them
 	VersionID    string // "" where the bucket has no versions, "null" where versioning is suspended
 	LastModified time.Time
@@ -18,6 +24,12 @@ type Object struct {
 	Lock       Lock
 	Tags       int // how many tags there are, where the server tells
 	Encryption Encryption
+
+	// Of an object that Envelope made. Header is nil where it is not known: it
+	// need not be in the metadata.
+	Header  *crypto.Header
+	Xattrs  string // sealed extended attributes as stored; "" is none
+	Spliced int64  // frames that splices sealed
 }
 
 // Headers are the system metadata that copies carry over.
@@ -57,4 +69,9 @@ type Attrs struct {
 	// class, ACL and lock are carried over. nil is a new object. Copy ignores
 	// it: there the source is the base.
 	Base *Object
+
+	// Xattrs are the extended attributes, complete; nil carries over those of
+	// Base, or of the source of a copy. Without Envelope they are in Meta, as
+	// s3fs stores them.
+	Xattrs map[string][]byte
 }

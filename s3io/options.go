@@ -12,7 +12,8 @@ type Options struct {
 	Bucket string // bucket name or access point ARN
 	Prefix string // key prefix that becomes the root; "" or ends in "/"
 
-	Policy Policy // encryption that every created object must carry
+	Policy   Policy    // encryption that every created object must carry
+	Envelope *Envelope // how content is sealed before it leaves; nil is not at all
 
 	// Connection. Empty values leave the choice to the SDK's default chain.
 	Region              string
