@@ -14,6 +14,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/s3/types"
 	"github.com/aws/smithy-go/middleware"
 	smithyhttp "github.com/aws/smithy-go/transport/http"
+
+	"github.com/kmsfs/kmsfs/crypto"
 )
 
 // heritage is what a new object stores beside its content: what the caller
@@ -25,6 +27,13 @@ type heritage struct {
 	tags    string // URL-encoded pairs; "" where the server copies them itself
 	lock    Lock
 	grants  map[string]string // header to grantees
+
+	op, key string // for errors
+	form    Form
+	sealed  *crypto.Header // of the message; for a marker that of its xattrs; nil is none
+	bare    bool           // sealed is not in the metadata, which has no room for it
+	xattrs  string         // sealed extended attributes as stored
+	spliced int64          // frames that splices sealed
 }
 
 // maxMeta is what S3 takes of names and values of user metadata, in bytes.
@@ -34,13 +43,9 @@ const maxMeta = 2048
 // inherit completes what a says by what base has. tagged says that tags must
 // be applied by hand, because the request makes a new object.
 func (b *Bucket) inherit(ctx context.Context, op, key string, a Attrs, base *Object, tagged bool) (heritage, error) {
-	h := heritage{meta: a.Meta, headers: a.Headers, class: b.opts.StorageClass}
-	size := len(commitKey) + len(newCommitID())
-	for name, value := range a.Meta {
-		size += len(name) + len(value)
-	}
-	if size > maxMeta {
-		return h, &Error{Kind: NoSpace, Op: op, Key: key, Err: fmt.Errorf("%d bytes of user metadata, S3 takes %d", size, maxMeta)}
+	h := heritage{meta: a.Meta, headers: a.Headers, class: b.opts.StorageClass, op: op, key: key}
+	if err := h.fit(); err != nil {
+		return h, err
 	}
 	if base == nil {
 		return h, nil
@@ -64,7 +69,7 @@ func (b *Bucket) known(ctx context.Context, o Object) (Object, error) {
 	if o.Head {
 		return o, nil
 	}
-	now, _, err := b.head(ctx, o.Key, o.VersionID)
+	now, err := b.stat(ctx, o.Key, o.VersionID)
 	if err == nil && o.ETag != "" && now.ETag != o.ETag {
 		err = changed("head", o.Key)
 	}
@@ -174,8 +179,10 @@ func (h heritage) header(commit string) http.Header {
 	for name, who := range h.grants {
 		set(name, who)
 	}
-	for name, value := range h.meta {
-		out.Set("X-Amz-Meta-"+name, value)
+	for _, pairs := range []map[string]string{h.meta, h.own()} {
+		for name, value := range pairs {
+			out.Set("X-Amz-Meta-"+name, value)
+		}
 	}
 	out.Set(headerCommit, commit)
 	return out
@@ -197,9 +204,15 @@ func with(h http.Header) func(*s3.Options) {
 	}
 }
 
-// filled returns o with what was stored beside its content.
-func (h heritage) filled(o Object, size int64) Object {
-	o.Size, o.Head, o.Meta = size, true, maps.Clone(h.meta)
+// filled returns o, an object of so many stored bytes, with what was stored
+// beside its content.
+func (h heritage) filled(o Object, stored int64) Object {
+	o.Form, o.Stored, o.Size = h.form, stored, stored
+	if h.form == Sealed {
+		o.Size, _ = crypto.PlainSize(stored)
+	}
+	o.Head, o.Meta = true, maps.Clone(h.meta)
 	o.Headers, o.Lock, o.StorageClass = h.headers, h.lock, h.class
+	o.Header, o.Xattrs, o.Spliced = h.sealed, h.xattrs, h.spliced
 	return o
 }

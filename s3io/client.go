@@ -23,6 +23,7 @@ type Bucket struct {
 	writes  *writes         // what all Writers share
 	readers *readPool       // what all Readers share
 	keys    *crypto.Keyring // seals and opens content; nil without Envelope
+	rewraps registry        // what is known of the rewrap registry
 
 	// Constant after Open.
 	opts      Options

@@ -24,6 +24,11 @@ func (b *Bucket) Get(ctx context.Context, o Object, off, n int64) (io.ReadCloser
 	if off < 0 || n <= 0 {
 		return io.NopCloser(strings.NewReader("")), nil
 	}
+	return b.raw(ctx, o, off, n)
+}
+
+// raw asks for n > 0 bytes of o as they are stored.
+func (b *Bucket) raw(ctx context.Context, o Object, off, n int64) (*answer, error) {
 	in := &s3.GetObjectInput{
 		Bucket: &b.opts.Bucket,
 		Key:    aws.String(b.full(o.Key)),
@@ -46,7 +51,7 @@ func (b *Bucket) Get(ctx context.Context, o Object, off, n int64) (io.ReadCloser
 	if now := aws.ToString(out.ETag); now != "" && o.ETag != "" && now != o.ETag { // some servers ignore If-Match
 		return nil, errors.Join(&Error{Kind: Stale, Op: "get", Key: o.Key, Err: fmt.Errorf("its ETag is %s now, not %s", now, o.ETag)}, body.Close())
 	}
-	if err := rangeFault(out, off, n, o.Size); err != nil {
+	if err := rangeFault(out, off, n, max(o.Size, o.Stored)); err != nil {
 		return nil, errors.Join(&Error{Kind: Integrity, Op: "get", Key: o.Key, Err: err}, body.Close())
 	}
 	return body, nil

@@ -20,8 +20,20 @@ func (b *Bucket) Head(ctx context.Context, key string) (Object, error) {
 	}
 	ctx, deadline := b.reading(ctx)
 	defer deadline.stop()
-	o, _, err := b.head(ctx, key, "")
-	return o, err
+	return b.stat(ctx, key, "")
+}
+
+// stat is head for who needs to know the object's form for certain.
+func (b *Bucket) stat(ctx context.Context, key, version string) (Object, error) {
+	for n := 0; ; n++ {
+		o, _, err := b.head(ctx, key, version)
+		if err == nil {
+			err = b.peek(ctx, &o)
+		}
+		if KindOf(err) != Stale || n == 3 { // replaced between the requests
+			return o, err
+		}
+	}
 }
 
 // head returns what is under key, or one version of it, and its commit id.
@@ -34,9 +46,10 @@ func (b *Bucket) head(ctx context.Context, key, version string) (Object, string,
 	meta := maps.Clone(out.Metadata)
 	commit := meta[commitKey]
 	delete(meta, commitKey)
-	return Object{
+	o := Object{
 		Key:          key,
 		Size:         aws.ToInt64(out.ContentLength),
+		Stored:       aws.ToInt64(out.ContentLength),
 		ETag:         plainETag(key, aws.ToString(out.ETag)),
 		VersionID:    aws.ToString(out.VersionId),
 		LastModified: aws.ToTime(out.LastModified),
@@ -63,7 +76,10 @@ func (b *Bucket) head(ctx context.Context, key, version string) (Object, string,
 			KeyID:     aws.ToString(out.SSEKMSKeyId),
 			BucketKey: aws.ToBool(out.BucketKeyEnabled),
 		},
-	}, commit, nil
+	}
+	takeOwn(&o, meta)
+	b.guessForm(&o)
+	return o, commit, nil
 }
 
 // plainETag undoes what MinIO does to the ETag of "name/" under SSE in HEAD

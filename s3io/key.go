@@ -97,6 +97,8 @@ func keyKind(r crypto.Reason) Kind {
 		return KeyNotFound
 	case crypto.Asymmetric, crypto.HMAC:
 		return KeyRejected
+	case crypto.Denied:
+		return Permission
 	}
 	return Misconfigured
 }

@@ -58,13 +58,16 @@ func (b *Bucket) List(ctx context.Context, q ListQuery) (ListPage, error) {
 		if !ok {
 			continue
 		}
-		page.Objects = append(page.Objects, Object{
+		listed := Object{
 			Key:          key,
 			Size:         aws.ToInt64(o.Size),
+			Stored:       aws.ToInt64(o.Size),
 			ETag:         aws.ToString(o.ETag),
 			LastModified: aws.ToTime(o.LastModified),
 			StorageClass: string(o.StorageClass),
-		})
+		}
+		b.guessForm(&listed)
+		page.Objects = append(page.Objects, listed)
 	}
 	for _, p := range out.CommonPrefixes {
 		if key, ok := b.relative(aws.ToString(p.Prefix), encoded); ok {

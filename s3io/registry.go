@@ -1,0 +1,151 @@
+package s3io
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/kmsfs/kmsfs/crypto"
+)
+
+// The rewrap registry maps encrypted data keys, as object headers have them,
+// to others of the same data keys, so that the key of a million objects can be
+// changed without touching one. Its entries are not to be trusted: what they
+// name is opened under accepted keys alone, and has to fit the object's header.
+const (
+	rewrapDir  = ".kmsfs/rewrap/" // SHA-256 of the old ciphertext in hexadecimal, ".json"
+	maxRewrap  = 16 << 10         // bytes of an entry that are read
+	rewrapTTL  = time.Minute      // how long an answer is believed, also that there is no entry
+	rewrapHeld = 4096             // answers that are kept
+)
+
+// rewrap is an entry of the registry.
+type rewrap struct {
+	Version int    `json:"version"` // 1
+	Key     string `json:"key"`     // ARN of the KMS key
+	Blob    []byte `json:"blob"`    // KMS's ciphertext under it
+}
+
+func rewrapKey(old crypto.EDK) string {
+	sum := sha256.Sum256(old.Blob)
+	return rewrapDir + hex.EncodeToString(sum[:]) + ".json"
+}
+
+// registry keeps what was read of the registry.
+type registry struct {
+	mu      sync.Mutex // guards the fields below; never held over I/O
+	answers map[string]rewrapAnswer
+}
+
+type rewrapAnswer struct {
+	edk   crypto.EDK
+	found bool
+	until time.Time
+}
+
+// Keyring returns the bucket's keyring; nil without Envelope.
+func (b *Bucket) Keyring() *crypto.Keyring { return b.keys }
+
+// Rewrapped returns the registry's EDK of the data key that old is one of, and
+// whether there is one. What it says may be a minute old.
+func (b *Bucket) Rewrapped(ctx context.Context, old crypto.EDK) (crypto.EDK, bool, error) {
+	key := rewrapKey(old)
+	now := time.Now()
+	if a, known := b.rewraps.get(key, now); known {
+		return a.edk, a.found, nil
+	}
+	_, edk, err := b.readRewrap(ctx, key)
+	if err != nil && KindOf(err) != NotExist {
+		return crypto.EDK{}, false, err
+	}
+	b.rewraps.put(key, rewrapAnswer{edk: edk, found: err == nil, until: now.Add(rewrapTTL)})
+	return edk, err == nil, nil
+}
+
+// PutRewrap stores renewed, an EDK of the same data key as old, in the
+// registry, and reports whether it was not there before. It replaces an entry
+// under another key, and leaves one under the same key as it is.
+func (b *Bucket) PutRewrap(ctx context.Context, old, renewed crypto.EDK) (bool, error) {
+	key := rewrapKey(old)
+	text, err := json.Marshal(rewrap{Version: 1, Key: renewed.Info, Blob: renewed.Blob})
+	if err != nil {
+		return false, fmt.Errorf("encode rewrapped key: %w", err)
+	}
+	for n := 0; ; n++ {
+		c, o, there := Condition{IfAbsent: true}, Object{}, crypto.EDK{}
+		switch o, there, err = b.readRewrap(ctx, key); {
+		case err == nil && there.Info == renewed.Info:
+			return false, nil
+		case err == nil || KindOf(err) == Integrity:
+			c = Condition{IfMatch: o.ETag}
+		case KindOf(err) != NotExist:
+			return false, err
+		}
+		_, err = b.Put(ctx, key, bytes.NewReader(text), int64(len(text)), Attrs{Headers: Headers{ContentType: "application/json"}}, c)
+		if k := KindOf(err); err == nil || k != Exists && k != Stale || n == 3 {
+			b.rewraps.drop(key)
+			return err == nil, err
+		}
+	}
+}
+
+// readRewrap reads the entry of that key. Kind NotExist says that there is
+// none, Integrity that it is none.
+func (b *Bucket) readRewrap(ctx context.Context, key string) (Object, crypto.EDK, error) {
+	const op = "read the rewrap registry"
+	ctx, deadline := b.reading(ctx)
+	defer deadline.stop()
+	o, _, err := b.head(ctx, key, "")
+	if err != nil {
+		return o, crypto.EDK{}, err
+	}
+	malformed := &Error{Kind: Integrity, Op: op, Key: key, Err: errors.New("it is no entry"), Hint: "run kmsfs rekey again"}
+	if o.Size == 0 || o.Size > maxRewrap {
+		return o, crypto.EDK{}, malformed
+	}
+	body, err := b.raw(ctx, o, 0, o.Size)
+	if err != nil {
+		return o, crypto.EDK{}, err
+	}
+	defer body.Close()
+	text, err := io.ReadAll(body)
+	if err != nil {
+		return o, crypto.EDK{}, classify(ctx, op, key, err)
+	}
+	var e rewrap
+	if json.Unmarshal(text, &e) != nil || e.Version != 1 || !strings.HasPrefix(e.Key, "arn:") || len(e.Blob) == 0 {
+		return o, crypto.EDK{}, malformed
+	}
+	return o, crypto.EDK{Provider: "aws-kms", Info: e.Key, Blob: e.Blob}, nil
+}
+
+func (r *registry) get(key string, now time.Time) (rewrapAnswer, bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	a, known := r.answers[key]
+	return a, known && now.Before(a.until)
+}
+
+// put keeps an answer; a full memory begins anew.
+func (r *registry) put(key string, a rewrapAnswer) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if len(r.answers) >= rewrapHeld || r.answers == nil {
+		r.answers = map[string]rewrapAnswer{}
+	}
+	r.answers[key] = a
+}
+
+func (r *registry) drop(key string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	delete(r.answers, key)
+}
