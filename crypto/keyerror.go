@@ -1,6 +1,9 @@
 package crypto
 
-import "fmt"
+import (
+	"errors"
+	"fmt"
+)
 
 // Reason says why a KMS key cannot be used.
 type Reason uint8
@@ -14,13 +17,15 @@ const (
 	NotFound                      // no such key in this account and region
 	NoTarget                      // no such alias, or it points to no key
 	WrongRegion                   // the key is in another region than the bucket
-	Denied                        // no right to kms:DescribeKey
+	Denied                        // no right to what was asked
 	Disabled                      // switched off
 	PendingDeletion               // scheduled to be destroyed
 	PendingImport                 // has no key material yet
 	Unavailable                   // still being created, or its key store is disconnected
 	Asymmetric                    // RSA, ECC, ML-DSA ...: cannot encrypt objects
 	HMAC                          // computes MACs only
+	NotAccepted                   // the object is under a key or a context that is not accepted here
+	Mismatch                      // the data key was wrapped by another key than it says
 )
 
 // KeyError says which key cannot be used, why, and what to do about it.
@@ -46,3 +51,31 @@ func (e *KeyError) Error() string {
 
 // Unwrap returns KMS's answer.
 func (e *KeyError) Unwrap() error { return e.Err }
+
+// Passing reports whether err says that KMS could not be asked or gave no
+// answer, which time may heal: data keys in memory stay good for their grace.
+func Passing(err error) bool {
+	var e *KeyError
+	return errors.As(err, &e) && e.Reason == Unanswered
+}
+
+// Refused reports whether err says that KMS does not let the key be used: no
+// right, disabled, pending, gone. Data keys under it must not be used any more.
+func Refused(err error) bool {
+	var e *KeyError
+	if !errors.As(err, &e) {
+		return false
+	}
+	switch e.Reason {
+	case Denied, Disabled, PendingDeletion, PendingImport, Unavailable, NotFound:
+		return true
+	}
+	return false
+}
+
+// AccessDenied reports whether err says that the caller has no right to use the
+// key.
+func AccessDenied(err error) bool {
+	var e *KeyError
+	return errors.As(err, &e) && e.Reason == Denied
+}

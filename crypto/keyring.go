@@ -20,8 +20,10 @@ const (
 )
 
 // KeyCache keeps data keys by an id that names key, wrapped form and context.
-// What it returns is acquired for the caller, who releases it. fetch must not
-// be called twice at a time for one id; it may call Drop.
+// What Load returns is acquired for the caller, who releases it. What fetch
+// returns is the cache's, which releases it. fetch must not be called twice at
+// a time for one id, but may be called again long after Load returned; it may
+// call Drop. Store acquires the key for the cache; the caller keeps his own.
 type KeyCache interface {
 	Load(ctx context.Context, id [32]byte, fetch func(context.Context) (*DataKey, error)) (*DataKey, error)
 	Store(id [32]byte, key *DataKey)
@@ -38,6 +40,9 @@ type KeyringOptions struct {
 	Bucket  string            // ARN of the bucket that objects are bound to
 	Accept  []string          // ARNs of further buckets that objects may be bound to
 	Context map[string]string // user pairs
+
+	AnyKey     bool // objects may be under any KMS key
+	AnyContext bool // objects may be bound to anything
 
 	WriteOnly    bool          // Decrypt is never called
 	KeyPerObject bool          // a data key for every message
@@ -86,12 +91,10 @@ func (k *Keyring) Close() {}
 
 // KeyStats counts what a Keyring asked of KMS and what it did not have to.
 type KeyStats struct {
-	Calls map[string]int64 // by operation
-	Saved int64            // requests that KMS would have had with a data key per object and no cache
+	Calls  map[string]int64 // by operation, such as "Decrypt"; the SDK's retries are not counted
+	Failed int64            // calls that brought an error
+	Saved  int64            // requests that KMS would have had with a data key per object and no cache
+
+	Sealed, Opened int64 // messages begun, messages opened
+	Outage         bool  // KMS did not answer the latest call
 }
-
-// KMS is what a Keyring asks; *kms.Client has it.
-type KMS interface{}
-
-// DataKey is a data key in memory of its own.
-type DataKey struct{}
