@@ -16,6 +16,7 @@ const (
 	labelMetadata   = "kmsfs metadata v1"
 )
 
+// Bytes of a data key and of all that is derived from it.
 const (
 	dataKeySize    = 32
 	commitmentSize = 32
@@ -31,17 +32,25 @@ type derived struct {
 // derive yields the keys of the message id from the bytes of a data key. It
 // keeps nothing of dk.
 func derive(dk []byte, id MessageID) derived {
-	prk := must(hkdf.Extract(sha512.New, dk, id[:]))
+	prk := extract(dk, id)
+	content, metadata := expand(prk, labelContent), expand(prk, labelMetadata)
 	defer clear(prk)
-	expand := func(label string, n int) []byte { return must(hkdf.Expand(sha512.New, prk, label, n)) }
-	content, metadata := expand(labelContent, dataKeySize), expand(labelMetadata, dataKeySize)
 	defer clear(content)
 	defer clear(metadata)
 	return derived{
 		content:    newGCM(content),
-		commitment: [commitmentSize]byte(expand(labelCommitment, commitmentSize)),
+		commitment: [commitmentSize]byte(expand(prk, labelCommitment)),
 		metadata:   newGCM(metadata),
 	}
+}
+
+// extract and expand are the halves of HKDF (RFC 5869) with SHA-512.
+func extract(dk []byte, id MessageID) (prk []byte) {
+	return must(hkdf.Extract(sha512.New, dk, id[:]))
+}
+
+func expand(prk []byte, label string) []byte {
+	return must(hkdf.Expand(sha512.New, prk, label, dataKeySize))
 }
 
 // newGCM expands an AES-256 key. The expanded form lives in the collected heap.

@@ -25,8 +25,8 @@ const (
 // moved, cut off, or sealed under another key.
 var ErrTampered = errors.New("authentication failed: the bytes are not what was written")
 
-// scratch is what a frame is sealed or opened with, kept off the stack and out
-// of the collector's way: passing it to the cipher would allocate.
+// scratch is what a frame is sealed or opened with. It is not on the stack,
+// because what is passed to the cipher would be allocated there anew each time.
 type scratch struct {
 	aad [len(MessageID{}) + len(aadFinal) + 4 + 8]byte
 	iv  [nonceSize]byte
@@ -57,7 +57,7 @@ type Opener struct {
 // ErrTampered says that h was not made under it.
 func newOpener(dk []byte, h *Header) (*Opener, error) {
 	keys := derive(dk, h.ID)
-	if !h.proves(keys) {
+	if len(dk) != dataKeySize || !h.proves(keys) {
 		return nil, fmt.Errorf("header: %w", ErrTampered)
 	}
 	return &Opener{header: h, keys: keys}, nil
@@ -70,7 +70,7 @@ func (o *Opener) Header() *Header { return o.header }
 // holds exactly the sealed bytes, and final says whether it must be the final
 // one. The plaintext may take the place of the ciphertext: dst[len(dst):]
 // either begins where that does, or does not overlap frame. Every error is
-// ErrTampered.
+// ErrTampered; it leaves zeros where the plaintext would be.
 func (o *Opener) Open(dst, frame []byte, n uint32, final bool) ([]byte, error) {
 	head := regularHead
 	if final {
@@ -80,14 +80,13 @@ func (o *Opener) Open(dst, frame []byte, n uint32, final bool) ([]byte, error) {
 	if size < 0 || size > o.header.FrameLen || !final && size != o.header.FrameLen || !framed(frame, n, final, size) {
 		return nil, fmt.Errorf("frame %d: %w", n, ErrTampered)
 	}
+	iv := frame[4:regularHead]
+	if final {
+		iv = frame[8 : 8+nonceSize]
+	}
 	s := scratches.Get().(*scratch)
 	defer scratches.Put(s)
-	if final {
-		copy(s.iv[:], frame[8:])
-	} else {
-		copy(s.iv[:], frame[4:])
-	}
-	out, err := o.keys.content.Open(dst, s.iv[:], frame[head:], s.bind(&o.header.ID, n, final, size))
+	out, err := o.keys.content.Open(dst, iv, frame[head:], s.bind(&o.header.ID, n, final, size))
 	if err != nil {
 		return nil, fmt.Errorf("frame %d: %w", n, ErrTampered)
 	}

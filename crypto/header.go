@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"unicode/utf8"
 )
 
 // MessageID names one message: all its keys are derived with it. It is random
@@ -25,16 +26,20 @@ type EDK struct {
 // What a header says of itself, and the provider ids that occur in it.
 const (
 	formatVersion = 0x02
-	suiteID       = 0x0478
+	suiteID       = 0x0478 // AES-256-GCM, HKDF with SHA-512, key commitment
+	suiteSigned   = 0x0578 // the same with a signature
+	contentWhole  = 0x01
 	contentFramed = 0x02
 
 	providerKMS = "aws-kms"
 	providerPad = "kmsfs-pad"
 	padInfo     = "v1"
 
-	prefixSize = 3                                           // version and suite
-	tailSize   = 1 + 4 + commitmentSize + tagSize            // what follows the EDKs
-	padFrame   = 2 + len(providerPad) + 2 + len(padInfo) + 2 // of the pad EDK, without its zeros
+	prefixSize = 3                                               // version and suite
+	tailSize   = 1 + 4 + commitmentSize + tagSize                // what follows the EDKs
+	minPad     = 2 + len(providerPad) + 2 + len(padInfo) + 2 + 1 // a pad EDK of one zero
+
+	maxFrameLen = 64 << 20 // bytes; what Reader holds in memory, and is still willing to
 )
 
 // ErrForeign is returned for bytes that do not begin a message of suite 0478,
@@ -49,6 +54,7 @@ type Header struct {
 	FrameLen int   // plaintext bytes of a regular frame
 
 	raw     []byte            // all of it, tag included
+	pad     int               // where the pad begins if it is the last EDK, else 0
 	context map[string]string // encryption context
 }
 
@@ -85,14 +91,14 @@ func (h *Header) inProfile() bool { return len(h.raw) == HeaderSize && h.FrameLe
 // not kept.
 func ParseHeader(b []byte) (*Header, error) {
 	if len(b) < HeaderSize {
-		return nil, fmt.Errorf("%w: %d bytes are no header", ErrForeign, len(b))
+		return nil, foreign("%d bytes are no header", len(b))
 	}
 	h, err := parseHeader(b[:HeaderSize])
 	if err != nil {
 		return nil, err
 	}
 	if !h.inProfile() {
-		return nil, fmt.Errorf("%w: header of %d bytes and frames of %d are not kmsfs's", ErrForeign, h.Size(), h.FrameLen)
+		return nil, foreign("a header of %d bytes and frames of %d are not kmsfs's", h.Size(), h.FrameLen)
 	}
 	return h, nil
 }
@@ -100,68 +106,75 @@ func ParseHeader(b []byte) (*Header, error) {
 // errShort says that a header goes on behind the bytes at hand.
 var errShort = fmt.Errorf("%w: the header is cut off", ErrForeign)
 
-// parseHeader reads a header of any length from the beginning of b. It
-// allocates no more than len(b), whatever the lengths in b say.
+// parseHeader reads a header of any length from the beginning of b. What it
+// allocates is in proportion to len(b), whatever the lengths in b say.
 func parseHeader(b []byte) (*Header, error) {
-	r := reader{rest: b}
+	r := fields{rest: b}
 	h := &Header{}
-	if v, s := r.bytes(1), r.u16(); r.short || v[0] != formatVersion || s != suiteID {
-		return nil, fmt.Errorf("%w: it does not begin with 02 04 78", ErrForeign)
-	}
-	copy(h.ID[:], r.bytes(len(h.ID)))
-	var err error
-	if h.context, err = parseContext(r.bytes(int(r.u16()))); err != nil {
-		return nil, err
-	}
+	version, suite := r.u8(), r.u16()
+	copy(h.ID[:], r.take(len(h.ID)))
+	context := r.sized()
 	n := int(r.u16())
-	if n == 0 && !r.short {
-		return nil, fmt.Errorf("%w: it has no data key", ErrForeign)
-	}
-	for range n {
-		e := EDK{Provider: string(r.bytes(int(r.u16()))), Info: string(r.bytes(int(r.u16()))), Blob: bytes.Clone(r.bytes(int(r.u16())))}
-		if r.short {
-			return nil, errShort
-		}
+	for i := 1; i <= n && !r.short; i++ {
+		at := len(b) - len(r.rest)
+		e := EDK{Provider: string(r.sized()), Info: string(r.sized()), Blob: bytes.Clone(r.sized())}
 		if e.Provider != providerPad {
 			h.EDKs = append(h.EDKs, e)
+		} else if i == n && e.Info == padInfo && len(e.Blob) > 0 && !slices.ContainsFunc(e.Blob, func(c byte) bool { return c != 0 }) {
+			h.pad = at
 		}
 	}
-	kind := r.bytes(1)
-	frame := r.u32()
-	r.bytes(commitmentSize + tagSize)
+	kind, frame := r.u8(), r.u32()
+	r.take(commitmentSize + tagSize)
+
+	pairs, ok := parseContext(context)
 	switch {
+	case version == 0x01 && suite>>8 == 0x80:
+		return nil, foreign("a message of format 1 of the AWS Encryption SDK, which does not commit to its key")
+	case version == formatVersion && suite == suiteSigned:
+		return nil, foreign("a signed message of the AWS Encryption SDK (suite 0578)")
+	case version != formatVersion || suite != suiteID:
+		return nil, foreign("it does not begin with 02 04 78")
+	case !ok:
+		return nil, foreign("its encryption context is malformed")
 	case r.short:
 		return nil, errShort
-	case kind[0] != contentFramed:
-		return nil, fmt.Errorf("%w: its content is not framed", ErrForeign)
-	case frame == 0:
-		return nil, fmt.Errorf("%w: it has frames of no bytes", ErrForeign)
+	case n == 0:
+		return nil, foreign("it has no data key")
+	case kind == contentWhole:
+		return nil, foreign("a message of the AWS Encryption SDK whose content is not framed")
+	case kind != contentFramed:
+		return nil, foreign("its kind of content is not known")
+	case frame == 0 || frame > maxFrameLen:
+		return nil, foreign("it has frames of %d bytes; 1 to %d can be read", frame, maxFrameLen)
 	}
-	h.FrameLen = int(frame)
+	h.context, h.FrameLen = pairs, int(frame)
 	h.raw = bytes.Clone(b[:len(b)-len(r.rest)])
 	return h, nil
 }
 
-// parseContext reads the pairs of an encryption context, which are sorted and
-// distinct in every message that an Encryption SDK wrote.
-func parseContext(b []byte) (map[string]string, error) {
-	pairs := map[string]string{}
+// foreign says what was found instead of an envelope object.
+func foreign(format string, args ...any) error {
+	return fmt.Errorf("%w: %s", ErrForeign, fmt.Sprintf(format, args...))
+}
+
+// parseContext reads the pairs of an encryption context. Every writer makes
+// them distinct; older ones did not sort them by bytes.
+func parseContext(b []byte) (pairs map[string]string, ok bool) {
+	pairs = map[string]string{}
 	if len(b) == 0 {
-		return pairs, nil
+		return pairs, true
 	}
-	r := reader{rest: b}
-	last := ""
-	for i := range int(r.u16()) {
-		k, v := string(r.bytes(int(r.u16()))), string(r.bytes(int(r.u16())))
-		if r.short || i > 0 && k <= last {
-			return nil, fmt.Errorf("%w: its encryption context is malformed", ErrForeign)
+	r := fields{rest: b}
+	n := int(r.u16())
+	for i := 0; i < n && !r.short; i++ {
+		k, v := string(r.sized()), string(r.sized())
+		if !utf8.ValidString(k) || !utf8.ValidString(v) {
+			return nil, false // KMS could not be told of it
 		}
-		pairs[k], last = v, k
+		pairs[k] = v
 	}
-	if len(r.rest) > 0 || len(pairs) == 0 {
-		return nil, fmt.Errorf("%w: its encryption context is malformed", ErrForeign)
-	}
-	return pairs, nil
+	return pairs, !r.short && len(r.rest) == 0 && len(pairs) == n
 }
 
 // appendContext appends the serialized form of pairs, without its length.
@@ -171,12 +184,12 @@ func appendContext(b []byte, pairs map[string]string) []byte {
 	}
 	b = binary.BigEndian.AppendUint16(b, uint16(len(pairs)))
 	for _, k := range slices.SortedFunc(maps.Keys(pairs), cmp.Compare[string]) {
-		b = appendField(appendField(b, k), pairs[k])
+		b = appendSized(appendSized(b, k), pairs[k])
 	}
 	return b
 }
 
-func appendField[T string | []byte](b []byte, field T) []byte {
+func appendSized[T string | []byte](b []byte, field T) []byte {
 	return append(binary.BigEndian.AppendUint16(b, uint16(len(field))), field...)
 }
 
@@ -187,21 +200,26 @@ func buildHeader(id MessageID, pairs map[string]string, edks []EDK, keys derived
 	raw = append(raw, formatVersion)
 	raw = binary.BigEndian.AppendUint16(raw, suiteID)
 	raw = append(raw, id[:]...)
-	raw = appendField(raw, appendContext(nil, pairs))
+	raw = appendSized(raw, appendContext(nil, pairs))
 	raw = binary.BigEndian.AppendUint16(raw, uint16(len(edks)+1))
 	for _, e := range edks {
-		raw = appendField(appendField(appendField(raw, e.Provider), e.Info), e.Blob)
+		raw = appendSized(appendSized(appendSized(raw, e.Provider), e.Info), e.Blob)
 	}
-	pad := HeaderSize - tailSize - padFrame - len(raw)
-	if pad < 1 {
-		return nil, fmt.Errorf("the object header is %d bytes too long: name fewer --envelope-key-id, or shorten the --encryption-context", 1-pad)
+	room := HeaderSize - tailSize - len(raw)
+	if room < minPad {
+		return nil, fmt.Errorf("the object header is %d bytes too long: name fewer --envelope-key-id, "+
+			"shorten the --encryption-context or, with --context-scope=object, the path", minPad-room)
 	}
-	raw = appendField(appendField(appendField(raw, providerPad), padInfo), make([]byte, pad))
+	raw = appendPad(raw, room)
 	raw = append(raw, contentFramed)
 	raw = binary.BigEndian.AppendUint32(raw, FrameSize)
 	raw = append(raw, keys.commitment[:]...)
-	raw = keys.content.Seal(raw, zeroIV[:], nil, raw)
-	return &Header{ID: id, EDKs: edks, FrameLen: FrameSize, raw: raw, context: maps.Clone(pairs)}, nil
+	return parseHeader(keys.content.Seal(raw, zeroIV[:], nil, raw))
+}
+
+// appendPad appends the pad EDK, n bytes in all.
+func appendPad(b []byte, n int) []byte {
+	return appendSized(appendSized(appendSized(b, providerPad), padInfo), make([]byte, n-minPad+1))
 }
 
 // zeroIV seals headers and nothing else: frames count from 1.
@@ -217,84 +235,61 @@ func (h *Header) proves(keys derived) bool {
 }
 
 // Compact returns the header without what ExpandHeader knows: version, suite
-// and pad. Only headers of the profile have a compact form; others return nil.
+// and pad. Only headers of the profile that end in a pad have a compact form,
+// as all that kmsfs wrote; for others it returns nil.
 func (h *Header) Compact() []byte {
-	pad := h.padAt()
-	if pad == 0 {
+	if h.pad == 0 || !h.inProfile() {
 		return nil
 	}
-	out := bytes.Clone(h.raw[prefixSize:pad])
-	return append(out, h.raw[HeaderSize-tailSize:]...)
-}
-
-// padAt returns where the pad EDK of a header that kmsfs made begins, 0 where
-// there is none such.
-func (h *Header) padAt() int {
-	if !h.inProfile() {
-		return 0
-	}
-	at := prefixSize + len(h.ID) + 2 + len(appendContext(nil, h.context)) + 2
-	for _, e := range h.EDKs {
-		at += 6 + len(e.Provider) + len(e.Info) + len(e.Blob)
-	}
-	if at > HeaderSize-tailSize-padFrame-1 || !bytes.Equal(h.raw[at:HeaderSize-tailSize], padEDK(HeaderSize-tailSize-at)) {
-		return 0
-	}
-	return at
-}
-
-// padEDK returns the pad EDK of n bytes in all.
-func padEDK(n int) []byte {
-	return appendField(appendField(appendField(make([]byte, 0, n), providerPad), padInfo), make([]byte, n-padFrame))
+	return slices.Concat(h.raw[prefixSize:h.pad], h.raw[HeaderSize-tailSize:])
 }
 
 // ExpandHeader is the inverse of Compact. Its result is as little to be trusted
 // as any header before its keys are opened.
 func ExpandHeader(compact []byte) (*Header, error) {
 	room := HeaderSize - prefixSize - len(compact)
-	if len(compact) < tailSize || room < padFrame+1 {
-		return nil, fmt.Errorf("%w: %d bytes are no compact header", ErrForeign, len(compact))
+	if len(compact) < tailSize || room < minPad {
+		return nil, foreign("%d bytes are no compact header", len(compact))
 	}
+	front, tail := compact[:len(compact)-tailSize], compact[len(compact)-tailSize:]
 	raw := binary.BigEndian.AppendUint16([]byte{formatVersion}, suiteID)
-	raw = append(raw, compact[:len(compact)-tailSize]...)
-	raw = append(raw, padEDK(room)...)
-	raw = append(raw, compact[len(compact)-tailSize:]...)
-	h, err := ParseHeader(raw)
-	if err == nil && h.padAt() == 0 {
-		err = fmt.Errorf("%w: its compact header is malformed", ErrForeign)
-	}
+	h, err := ParseHeader(append(appendPad(append(raw, front...), room), tail...))
 	if err != nil {
 		return nil, err
+	}
+	if h.pad == 0 {
+		return nil, foreign("its compact header is malformed")
 	}
 	return h, nil
 }
 
-// reader takes fields off a slice; short says that one went beyond its end.
-type reader struct {
+// fields takes fields off a slice; short says that one went beyond its end. From
+// then on all are empty.
+type fields struct {
 	rest  []byte
 	short bool
 }
 
-func (r *reader) bytes(n int) []byte {
-	if r.short || n > len(r.rest) {
-		r.short = true
-		return make([]byte, min(n, 4)) // for the fixed fields of a caller that looks at short later
+func (f *fields) take(n int) []byte {
+	if f.short = f.short || n > len(f.rest); f.short {
+		return nil
 	}
-	b := r.rest[:n]
-	r.rest = r.rest[n:]
+	b := f.rest[:n]
+	f.rest = f.rest[n:]
 	return b
 }
 
-func (r *reader) u16() uint16 {
-	if b := r.bytes(2); !r.short {
-		return binary.BigEndian.Uint16(b)
+// uint takes a number of n bytes.
+func (f *fields) uint(n int) (v uint32) {
+	for _, c := range f.take(n) {
+		v = v<<8 | uint32(c)
 	}
-	return 0
+	return v
 }
 
-func (r *reader) u32() uint32 {
-	if b := r.bytes(4); !r.short {
-		return binary.BigEndian.Uint32(b)
-	}
-	return 0
-}
+func (f *fields) u8() byte    { return byte(f.uint(1)) }
+func (f *fields) u16() uint16 { return uint16(f.uint(2)) }
+func (f *fields) u32() uint32 { return f.uint(4) }
+
+// sized takes a field that its length precedes.
+func (f *fields) sized() []byte { return f.take(int(f.u16())) }

@@ -1,11 +1,13 @@
 package crypto
 
 import (
+	"cmp"
 	"crypto/rand"
 	"encoding/binary"
 	"fmt"
 	"slices"
 	"sync"
+	"sync/atomic"
 )
 
 // Headroom and Tailroom are what Seal and SealFinal need before and behind
@@ -19,8 +21,9 @@ const (
 // whatever its callers do, which is what keeps a nonce from repeating. It is
 // safe for concurrent use.
 type Sealer struct {
-	*Opener      // opens what was sealed
-	spliced bool // the message was begun by somebody else: IVs are random
+	*Opener               // opens what was sealed
+	spliced bool          // the message was begun by somebody else: IVs are random
+	meter   *atomic.Int64 // counts the plaintext bytes of the frames handed out; may be nil
 
 	mu   sync.Mutex // guards the fields below
 	used []span     // frame numbers handed out, in order, merged
@@ -56,7 +59,7 @@ func (s *Sealer) Run(first uint32, count int64) *Run {
 	r := span{first, first + uint32(count-1)}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	i, _ := slices.BinarySearchFunc(s.used, r, func(a, b span) int { return int(int64(a.first) - int64(b.first)) })
+	i, _ := slices.BinarySearchFunc(s.used, r, func(a, b span) int { return cmp.Compare(a.first, b.first) })
 	if i > 0 && s.used[i-1].last >= r.first || i < len(s.used) && s.used[i].first <= r.last {
 		panic(fmt.Sprintf("crypto: frames %d to %d were handed out before", r.first, r.last))
 	}
@@ -68,6 +71,9 @@ func (s *Sealer) Run(first uint32, count int64) *Run {
 	if i > 0 && s.used[i-1].last+1 == r.first {
 		s.used[i-1].last = s.used[i].last
 		s.used = slices.Delete(s.used, i, i+1)
+	}
+	if s.meter != nil {
+		s.meter.Add(count * FrameSize)
 	}
 	return &Run{sealer: s, next: r.first, end: r.last}
 }
