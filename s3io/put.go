@@ -75,6 +75,9 @@ func (b *Bucket) Put(ctx context.Context, key string, body io.ReadSeeker, size i
 	ctx, deadline := b.committing(ctx)
 	defer deadline.stop()
 	h, err := b.inherit(ctx, opPut, key, a, a.Base, a.Base != nil && (!a.Base.Head || a.Base.Tags > 0))
+	if err == nil {
+		err = b.dress(ctx, &h, nil, a, 0)
+	}
 	if err != nil {
 		return Object{}, err
 	}

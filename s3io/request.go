@@ -28,10 +28,18 @@ type part struct {
 	size     int64
 }
 
-// createUpload begins an upload. The server's answer has proven its encryption
-// before the first byte is sent, where the server puts proof into answers at
-// all; else completeUpload verifies the result.
+// createUpload begins an upload of content that is not sealed.
 func (b *Bucket) createUpload(ctx context.Context, key string, a Attrs) (upload, error) {
+	return b.beginUpload(ctx, key, a, func(ctx context.Context, h *heritage) error {
+		return b.dress(ctx, h, nil, a, 0)
+	})
+}
+
+// beginUpload begins an upload; dress completes what is stored beside its
+// content. The server's answer has proven its encryption before the first byte
+// is sent, where the server puts proof into answers at all; else completeUpload
+// verifies the result.
+func (b *Bucket) beginUpload(ctx context.Context, key string, a Attrs, dress func(context.Context, *heritage) error) (upload, error) {
 	if err := b.writable(opCreate, key); err != nil {
 		return upload{}, err
 	}
@@ -41,6 +49,9 @@ func (b *Bucket) createUpload(ctx context.Context, key string, a Attrs) (upload,
 	ctx, deadline := b.committing(ctx)
 	defer deadline.stop()
 	h, err := b.inherit(ctx, opCreate, key, a, a.Base, a.Base != nil)
+	if err == nil {
+		err = dress(ctx, &h)
+	}
 	if err != nil {
 		return upload{}, err
 	}
@@ -49,7 +60,9 @@ func (b *Bucket) createUpload(ctx context.Context, key string, a Attrs) (upload,
 	if err != nil {
 		return upload{}, classify(ctx, opCreate, key, err)
 	}
-	u.base = a.Base
+	if a.Base != nil && a.Base.Key == key { // else it lends its attributes, not its place
+		u.base = a.Base
+	}
 	if err := b.journal.begin(key, u.id); err != nil {
 		return upload{}, errors.Join(fmt.Errorf("note upload of %q: %w", key, err), b.abortUpload(ctx, u))
 	}
@@ -148,7 +161,7 @@ func (b *Bucket) partFault(op, key string, p proof) error {
 	return &Error{Kind: Unverified, Op: op, Key: key, Err: errors.New(fault), Hint: "run kmsfs doctor"}
 }
 
-// completeUpload makes parts, in order, the object of size bytes. Afterwards
+// completeUpload makes parts, in order, the object of size stored bytes. Afterwards
 // the upload is gone, unless an error says otherwise: then abort it. Kind
 // Exists or Stale says that c was not met.
 func (b *Bucket) completeUpload(ctx context.Context, u upload, parts []part, size int64, c Condition) (Object, error) {
@@ -162,7 +175,7 @@ func (b *Bucket) completeUpload(ctx context.Context, u upload, parts []part, siz
 		op: opComplete, key: u.key, commit: u.commitID,
 		cond: c, honoured: honours(c, caps.CompleteIfAbsent, caps.CompleteIfMatch),
 		echo: EchoAll, base: u.base, precious: true,
-		inPlace: u.base != nil && u.base.Key == u.key && u.base.Size == size && c.IfMatch == u.base.ETag,
+		inPlace: u.base != nil && u.base.Key == u.key && u.base.Stored == size && c.IfMatch == u.base.ETag,
 		send: func(ctx context.Context, _ string, c Condition) (made, error) {
 			return b.sendComplete(ctx, u, parts, size, c)
 		},
