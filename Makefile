@@ -9,7 +9,7 @@ DESTDIR ?=
 FUZZTIME ?= 30s
 
 .DEFAULT_GOAL := build
-.PHONY: build demo test race lint cover integration fuzz bench servers deps clean help install
+.PHONY: build demo test race lint cover integration oracle oracle-go fuzz bench servers deps clean help install
 
 build: ## Build bin/kmsfs
 	go build -trimpath -o bin/kmsfs ./cmd/kmsfs
@@ -36,6 +36,14 @@ cover: deps ## Show how much of each function the unit tests run
 integration: deps servers ## Run the end-to-end tests, also on MinIO and versitygw
 	go test -race -count=1 -timeout 30m ./integration/...
 
+oracle: deps ## Let AWS's Encryption SDK for JavaScript open what a mount sealed, and the other way
+	go test -race -count=1 -run TestJavaScript ./integration/oracle
+
+oracle-go: deps ## The same with AWS's Encryption SDK for Go; building that takes a minute or two
+	nice go -C integration/oracle/goesdk build -o $(CURDIR)/.bin/goesdk .
+	nice go -C integration/oracle/goesdk vet .
+	go test -count=1 -tags goesdk -run TestGo ./integration/oracle
+
 servers: deps ## Build the third-party servers of the integration tests into .bin
 	@scripts/servers
 
@@ -53,7 +61,7 @@ deps: ## Install what building and testing need and this machine lacks
 	@scripts/deps
 
 clean: ## Remove what was built
-	rm -rf bin .bin cover.out
+	rm -rf bin .bin cover.out integration/oracle/js/node_modules
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
