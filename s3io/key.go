@@ -22,7 +22,7 @@ const describeTimeout = 15 * time.Second
 // resolve settles what creating requests carry and what answers must prove, as
 // far as that is known before the probe.
 func (b *Bucket) resolve(ctx context.Context, cfg aws.Config) error {
-	e := expectation{algorithm: b.policy.Mode}
+	e := expectation{algorithm: b.policy.Mode, none: b.policy.Mode == ModeNone}
 	key, err := b.policy.KeyID, error(nil)
 	if b.policy.Mode == ModeBucketDefault {
 		if e, key, err = b.bucketDefault(ctx, cfg); err != nil {
@@ -95,7 +95,7 @@ func keyKind(r crypto.Reason) Kind {
 		return KeyDisabled
 	case crypto.NotFound, crypto.NoTarget:
 		return KeyNotFound
-	case crypto.Asymmetric, crypto.HMAC:
+	case crypto.Asymmetric, crypto.HMAC, crypto.NotAccepted, crypto.Mismatch:
 		return KeyRejected
 	case crypto.Denied:
 		return Permission
@@ -108,6 +108,9 @@ func keyKind(r crypto.Reason) Kind {
 func (b *Bucket) bucketDefault(ctx context.Context, cfg aws.Config) (expectation, string, error) {
 	const op, remedy = "read the bucket's default encryption", "set it with `aws s3api put-bucket-encryption`, or use --sse aws:kms"
 	out, err := b.s3.GetBucketEncryption(ctx, &s3.GetBucketEncryptionInput{Bucket: &b.opts.Bucket}, few)
+	if b.policy.tolerant && status(err) != 0 {
+		return expectation{none: true}, "", nil
+	}
 	if err != nil {
 		kind, _ := kindOf(ctx, err)
 		hint := "--sse bucket-default needs s3:GetEncryptionConfiguration"
@@ -125,6 +128,9 @@ func (b *Bucket) bucketDefault(ctx context.Context, cfg aws.Config) (expectation
 			}
 		}
 	}
+	if b.policy.tolerant {
+		return expectation{none: true}, "", nil
+	}
 	return expectation{}, "", &Error{Kind: Misconfigured, Op: op, Err: errors.New("there is no rule"), Hint: remedy}
 }
 
@@ -138,7 +144,9 @@ func (b *Bucket) fits(ctx context.Context, cfg aws.Config, algorithm, key string
 		if wanted != "" {
 			return "", misuse(fmt.Sprintf("the bucket's default encryption is %s, which has no KMS key", algorithm), remedy)
 		}
-		b.warn(fmt.Sprintf("the bucket's default encryption is %s: objects are not under a KMS key", algorithm))
+		if b.opts.Envelope == nil {
+			b.warn(fmt.Sprintf("the bucket's default encryption is %s: objects are not under a KMS key", algorithm))
+		}
 		return "", nil
 	case wanted == "":
 		return key, nil

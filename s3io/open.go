@@ -90,7 +90,10 @@ func (b *Bucket) connect(ctx context.Context) error {
 	if err := b.meet(ctx); err != nil {
 		return err
 	}
-	return b.resolve(ctx, cfg)
+	if err := b.resolve(ctx, cfg); err != nil {
+		return err
+	}
+	return b.openKeyring(ctx, cfg)
 }
 
 // locate asks a client of any region for the bucket's own.
@@ -156,6 +159,9 @@ func (b *Bucket) unmet(ctx context.Context, err error) error {
 
 // validate fills in o's defaults and refuses what cannot work.
 func validate(o Options) (Options, Policy, error) {
+	if o.Envelope != nil {
+		o.Policy = o.Policy.underEnvelope()
+	}
 	p, err := o.Policy.normal()
 	switch {
 	case err != nil:
@@ -175,6 +181,9 @@ func validate(o Options) (Options, Policy, error) {
 		return o, p, misuse("a resource limit is negative", "check --max-connections, --memory and --spool-size")
 	}
 	if err := checkEndpoint("KMS", o.KMSEndpoint, "--kms-endpoint-url", o.InsecureHTTP); err != nil {
+		return o, p, err
+	}
+	if err := o.Envelope.validate(o); err != nil {
 		return o, p, err
 	}
 	fill(&o)

@@ -16,6 +16,7 @@ const (
 	ModeDSSE          = "aws:kms:dsse"
 	ModeS3            = "AES256"
 	ModeBucketDefault = "bucket-default"
+	ModeNone          = "none" // only with Envelope: no headers are sent and no proof is demanded
 )
 
 // BucketKeyMode says what x-amz-server-side-encryption-bucket-key-enabled carries.
@@ -31,20 +32,39 @@ const (
 
 // Policy is the server-side encryption that every created object must carry.
 type Policy struct {
-	Mode      string // one of the Mode constants; "" is ModeKMS
+	Mode      string // one of the Mode constants; "" is ModeKMS, see also underEnvelope
 	KeyID     string // key id, ARN, alias or alias ARN; "" is the AWS managed key aws/s3
 	BucketKey BucketKeyMode
 	Context   map[string]string // encryption context pairs; not secret
+
+	enveloped bool // content is sealed
+	tolerant  bool // the bucket need not have a default encryption that can be read
 }
 
 // sse is what the policy puts on the wire: the four headers of a creating
 // request. This file is the only place that fills them in.
 // https://docs.aws.amazon.com/AmazonS3/latest/userguide/specifying-kms-encryption.html
 type sse struct {
-	algorithm string // "" in mode bucket-default: then no header is sent at all
+	algorithm string // "" in modes bucket-default and none: then no header is sent at all
 	keyID     string // "" leaves the choice to S3: aws/s3
 	context   string // base64 of the JSON object; "" is none
 	bucketKey *bool  // nil leaves the header out
+}
+
+// underEnvelope returns p as it is meant where content is sealed: server-side
+// encryption is a second layer then, which is asked for by naming its mode or
+// its key. What belongs to the envelope as well is no error in modes that have
+// no use for it.
+func (p Policy) underEnvelope() Policy {
+	if p.Mode == "" && p.KeyID == "" {
+		p.Mode, p.tolerant = ModeBucketDefault, true
+	}
+	switch p.Mode {
+	case ModeNone, ModeS3, ModeBucketDefault:
+		p.BucketKey, p.Context = BucketKeyDefault, nil
+	}
+	p.enveloped = true
+	return p
 }
 
 // normal returns p with its defaults filled in, or an error that names the
@@ -64,18 +84,22 @@ func (p Policy) normal() (Policy, error) {
 			return p, misuse("S3 has no bucket keys for aws:kms:dsse", "leave out --bucket-key or use --sse aws:kms")
 		}
 		p.BucketKey = BucketKeyInherit
-	case ModeS3, ModeBucketDefault:
+	case ModeNone, ModeS3, ModeBucketDefault:
+		if p.Mode == ModeNone && !p.enveloped {
+			return p, misuse("nothing would be encrypted with --sse none", "name a key with --envelope-key-id, or leave out --sse")
+		}
 		if p.BucketKey == BucketKeyOn || p.BucketKey == BucketKeyOff {
 			return p, misuse("--bucket-key has no meaning with --sse "+p.Mode, "leave it out or use --sse aws:kms")
 		}
 		if len(p.Context) > 0 {
 			return p, misuse("--encryption-context has no meaning with --sse "+p.Mode, "leave it out or use --sse aws:kms")
 		}
-		if p.KeyID != "" && p.Mode == ModeS3 {
-			return p, misuse("--sse-kms-key-id has no meaning with --sse AES256", "leave it out or use --sse aws:kms")
+		if p.KeyID != "" && p.Mode != ModeBucketDefault {
+			return p, misuse("--sse-kms-key-id has no meaning with --sse "+p.Mode, "leave it out or use --sse aws:kms")
 		}
 	default:
-		return p, misuse(fmt.Sprintf("unknown encryption mode %q", p.Mode), "--sse takes aws:kms, aws:kms:dsse, AES256 or bucket-default")
+		return p, misuse(fmt.Sprintf("unknown encryption mode %q", p.Mode),
+			"--sse takes aws:kms, aws:kms:dsse, AES256, bucket-default, or none with --envelope-key-id")
 	}
 	if p.BucketKey == BucketKeyDefault {
 		p.BucketKey = BucketKeyInherit
@@ -86,7 +110,7 @@ func (p Policy) normal() (Policy, error) {
 // headers returns what p, as normal returned it, puts on the wire under keyID.
 func (p Policy) headers(keyID string) (sse, error) {
 	h := sse{keyID: keyID}
-	if p.Mode == ModeBucketDefault {
+	if p.Mode == ModeBucketDefault || p.Mode == ModeNone {
 		return sse{}, nil
 	}
 	h.algorithm = p.Mode

@@ -47,7 +47,8 @@ type Capabilities struct {
 }
 
 // Probe proves the policy before anything is written, and learns what the
-// server honours. It begins a multipart upload and aborts it; AWS needs no
+// server honours. Under Envelope it first proves that KMS makes and opens data
+// keys. It begins a multipart upload and aborts it; AWS needs no
 // more. A custom endpoint is tried with an object below ".kmsfs/" that is
 // removed again. Probe sends nothing on a read-only bucket, and nothing once it
 // has succeeded.
@@ -59,6 +60,11 @@ func (b *Bucket) Probe(ctx context.Context) (Capabilities, error) {
 	}
 	ctx, deadline := b.reading(ctx)
 	defer deadline.stop()
+	if b.sealing() {
+		if err := keyError(ctx, "probe the envelope key", "", b.keys.Check(ctx)); err != nil {
+			return Capabilities{}, err
+		}
+	}
 	p := &probe{b: b, key: ".kmsfs/probe-" + newCommitID()}
 	caps, err := p.run(ctx)
 	if err != nil {

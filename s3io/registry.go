@@ -3,13 +3,8 @@ package s3io
 import (
 	"bytes"
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
-	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
-	"strings"
 	"sync"
 	"time"
 
@@ -21,23 +16,11 @@ import (
 // changed without touching one. Its entries are not to be trusted: what they
 // name is opened under accepted keys alone, and has to fit the object's header.
 const (
-	rewrapDir  = ".kmsfs/rewrap/" // SHA-256 of the old ciphertext in hexadecimal, ".json"
+	rewrapDir  = ".kmsfs/rewrap/" // entries have the names of crypto.RewrapName
 	maxRewrap  = 16 << 10         // bytes of an entry that are read
 	rewrapTTL  = time.Minute      // how long an answer is believed, also that there is no entry
 	rewrapHeld = 4096             // answers that are kept
 )
-
-// rewrap is an entry of the registry.
-type rewrap struct {
-	Version int    `json:"version"` // 1
-	Key     string `json:"key"`     // ARN of the KMS key
-	Blob    []byte `json:"blob"`    // KMS's ciphertext under it
-}
-
-func rewrapKey(old crypto.EDK) string {
-	sum := sha256.Sum256(old.Blob)
-	return rewrapDir + hex.EncodeToString(sum[:]) + ".json"
-}
 
 // registry keeps what was read of the registry.
 type registry struct {
@@ -57,7 +40,7 @@ func (b *Bucket) Keyring() *crypto.Keyring { return b.keys }
 // Rewrapped returns the registry's EDK of the data key that old is one of, and
 // whether there is one. What it says may be a minute old.
 func (b *Bucket) Rewrapped(ctx context.Context, old crypto.EDK) (crypto.EDK, bool, error) {
-	key := rewrapKey(old)
+	key := rewrapDir + crypto.RewrapName(old.Blob)
 	now := time.Now()
 	if a, known := b.rewraps.get(key, now); known {
 		return a.edk, a.found, nil
@@ -70,19 +53,16 @@ func (b *Bucket) Rewrapped(ctx context.Context, old crypto.EDK) (crypto.EDK, boo
 	return edk, err == nil, nil
 }
 
-// PutRewrap stores renewed, an EDK of the same data key as old, in the
-// registry, and reports whether it was not there before. It replaces an entry
-// under another key, and leaves one under the same key as it is.
-func (b *Bucket) PutRewrap(ctx context.Context, old, renewed crypto.EDK) (bool, error) {
-	key := rewrapKey(old)
-	text, err := json.Marshal(rewrap{Version: 1, Key: renewed.Info, Blob: renewed.Blob})
-	if err != nil {
-		return false, fmt.Errorf("encode rewrapped key: %w", err)
-	}
+// PutRewrap makes r an entry of the registry and reports whether it was none
+// before. It replaces an entry under another KMS key, and leaves one under the
+// same as it is.
+func (b *Bucket) PutRewrap(ctx context.Context, r crypto.Rewrapped) (bool, error) {
+	key, text := rewrapDir+r.Name(), crypto.EncodeRewrap(r.New)
 	for n := 0; ; n++ {
-		c, o, there := Condition{IfAbsent: true}, Object{}, crypto.EDK{}
-		switch o, there, err = b.readRewrap(ctx, key); {
-		case err == nil && there.Info == renewed.Info:
+		c := Condition{IfAbsent: true}
+		o, there, err := b.readRewrap(ctx, key)
+		switch {
+		case err == nil && there.Info == r.New.Info:
 			return false, nil
 		case err == nil || KindOf(err) == Integrity:
 			c = Condition{IfMatch: o.ETag}
@@ -107,9 +87,11 @@ func (b *Bucket) readRewrap(ctx context.Context, key string) (Object, crypto.EDK
 	if err != nil {
 		return o, crypto.EDK{}, err
 	}
-	malformed := &Error{Kind: Integrity, Op: op, Key: key, Err: errors.New("it is no entry"), Hint: "run kmsfs rekey again"}
+	malformed := func(why error) error {
+		return &Error{Kind: Integrity, Op: op, Key: key, Err: why, Hint: "run kmsfs rekey again"}
+	}
 	if o.Size == 0 || o.Size > maxRewrap {
-		return o, crypto.EDK{}, malformed
+		return o, crypto.EDK{}, malformed(fmt.Errorf("%d bytes are no entry", o.Size))
 	}
 	body, err := b.raw(ctx, o, 0, o.Size)
 	if err != nil {
@@ -120,11 +102,11 @@ func (b *Bucket) readRewrap(ctx context.Context, key string) (Object, crypto.EDK
 	if err != nil {
 		return o, crypto.EDK{}, classify(ctx, op, key, err)
 	}
-	var e rewrap
-	if json.Unmarshal(text, &e) != nil || e.Version != 1 || !strings.HasPrefix(e.Key, "arn:") || len(e.Blob) == 0 {
-		return o, crypto.EDK{}, malformed
+	edk, err := crypto.ParseRewrap(text)
+	if err != nil {
+		return o, crypto.EDK{}, malformed(err)
 	}
-	return o, crypto.EDK{Provider: "aws-kms", Info: e.Key, Blob: e.Blob}, nil
+	return o, edk, nil
 }
 
 func (r *registry) get(key string, now time.Time) (rewrapAnswer, bool) {

@@ -3,6 +3,8 @@ package s3io
 import (
 	"sync"
 	"sync/atomic"
+
+	"github.com/kmsfs/kmsfs/crypto"
 )
 
 // Stats counts what a Bucket did since Open.
@@ -13,6 +15,8 @@ type Stats struct {
 	Objects             int64 // objects created and proven to be under the policy
 	BucketKeyMismatches int64 // objects with a bucket key where none was wanted, or none where one was
 	Unverified          int64 // answers that did not prove the policy
+
+	Keys crypto.KeyStats // zero without Envelope
 }
 
 // counters are the live form of Stats.
@@ -42,6 +46,9 @@ func (b *Bucket) Stats() Stats {
 		Objects:             c.objects.Load(),
 		BucketKeyMismatches: c.bucketKey.Load(),
 		Unverified:          c.unverified.Load(),
+	}
+	if b.sealing() {
+		s.Keys = b.keys.Stats()
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()

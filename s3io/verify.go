@@ -9,6 +9,7 @@ import (
 
 // expectation is what the answer to a creating request must prove.
 type expectation struct {
+	none      bool // whatever it says is right: content is sealed before it is sent
 	algorithm string
 	key       string // "" until the probe's answer pins it, and in mode AES256
 	loose     bool   // a server that answers with shortened forms: the key id part decides
@@ -29,6 +30,8 @@ func (p proof) silent() bool { return p.Algorithm == "" && p.KeyID == "" }
 // no part of it: it costs money, not secrecy.
 func (e expectation) fault(p proof) string {
 	switch {
+	case e.none:
+		return ""
 	case p.silent():
 		return fmt.Sprintf("the answer names no encryption, %s is required", e.algorithm)
 	case p.Algorithm != e.algorithm:
