@@ -3,6 +3,8 @@ package crypto
 import (
 	"errors"
 	"fmt"
+
+	"github.com/aws/smithy-go"
 )
 
 // Reason says why a KMS key cannot be used.
@@ -78,4 +80,60 @@ func Refused(err error) bool {
 func AccessDenied(err error) bool {
 	var e *KeyError
 	return errors.As(err, &e) && e.Reason == Denied
+}
+
+// requestError classifies how a request to use the KMS key arn failed. Where
+// KMS says that the data key is not what it wrapped, that is ErrTampered; all
+// else is a *KeyError.
+func requestError(op, arn string, err error) error {
+	e := &KeyError{ID: arn, Reason: Unanswered, Detail: "could not be asked for " + op, Err: err}
+	var api smithy.APIError
+	if !errors.As(err, &api) {
+		return e
+	}
+	switch api.ErrorCode() {
+	case "AccessDeniedException", "AccessDenied":
+		e.Reason, e.Detail = Denied, "may not be used by these credentials"
+		e.Remedy = fmt.Sprintf("allow them %s on the key, in its policy and in theirs, or by a grant", action(op))
+	case "InvalidGrantTokenException":
+		e.Reason, e.Detail = Denied, "may not be used with these grant tokens"
+		e.Remedy = "give tokens of grants on this key, or none: a grant needs its token for some minutes only"
+	case "DisabledException":
+		e.Reason, e.Detail = Disabled, "is disabled"
+		e.Remedy = "enable it with `aws kms enable-key --key-id " + arn + "`"
+	case "KMSInvalidStateException":
+		e.Reason, e.Detail = Unavailable, "is in a state that does not allow "+op
+		e.Remedy = "see its state with `aws kms describe-key --key-id " + arn + "`; a deletion is stopped by `aws kms cancel-key-deletion`"
+	case "NotFoundException":
+		e.Reason, e.Detail = NotFound, "does not exist in the region and account of its ARN"
+		e.Remedy = "check the ARN and the KMS endpoint; what a deleted key has wrapped cannot be opened by anybody"
+	case "IncorrectKeyException":
+		e.Reason, e.Detail = Mismatch, "did not wrap the data key that the object names it for"
+	case "InvalidKeyUsageException", "UnsupportedOperationException":
+		e.Reason, e.Detail = Asymmetric, "cannot be used for "+op
+		e.Remedy = "choose a symmetric encryption key (key spec SYMMETRIC_DEFAULT)"
+	case "ValidationException", "InvalidArnException":
+		e.Reason, e.Detail, e.Remedy = Malformed, "was asked for "+op+" in a form that KMS does not take", idForms
+	case "InvalidCiphertextException":
+		return fmt.Errorf("KMS key %q cannot open the wrapped data key in its encryption context (%v): %w", arn, err, ErrTampered)
+	}
+	return e
+}
+
+// action names the permissions that an operation needs.
+func action(op string) string {
+	if op == opReEncrypt {
+		return "kms:ReEncryptFrom, and kms:ReEncryptTo on the new key,"
+	}
+	return "kms:" + op
+}
+
+// asKeyError makes a *KeyError of what is neither one nor says that the object
+// itself is at fault: nobody asked, or the answer was not waited for.
+func asKeyError(id, detail string, err error) error {
+	var e *KeyError
+	if err == nil || errors.As(err, &e) || errors.Is(err, ErrTampered) || errors.Is(err, ErrForeign) {
+		return err
+	}
+	return &KeyError{ID: id, Reason: Unanswered, Detail: detail, Err: err}
 }

@@ -71,3 +71,30 @@ func wrongRegion(id, is, want string) error {
 	}
 	return &KeyError{ID: id, Reason: WrongRegion, Detail: fmt.Sprintf("is in region %s, not %s", is, want), Remedy: remedy}
 }
+
+// checkKeyARN refuses what is not the ARN of a KMS key: an alias can be moved.
+func checkKeyARN(id string) error {
+	if err := checkID(id, ""); err != nil {
+		return err
+	}
+	if a, err := arn.Parse(id); err != nil || !strings.HasPrefix(a.Resource, "key/") {
+		return &KeyError{ID: id, Reason: Malformed, Detail: "is not the ARN of a key", Remedy: "give its ARN, arn:aws:kms:REGION:ACCOUNT:key/ID"}
+	}
+	return nil
+}
+
+// sameKey reports whether two ARNs are those of one KMS key: equal, or of
+// replicas of a multi-region key, which differ in their region only.
+// https://docs.aws.amazon.com/kms/latest/developerguide/multi-region-keys-overview.html
+func sameKey(a, b string) bool {
+	if a == b {
+		return true
+	}
+	x, err := arn.Parse(a)
+	if err != nil || !strings.HasPrefix(x.Resource, "key/mrk-") {
+		return false
+	}
+	y, err := arn.Parse(b)
+	x.Region = y.Region
+	return err == nil && x == y
+}

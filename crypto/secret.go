@@ -8,9 +8,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// secret is a page that holds a key outside the garbage-collected heap, so
-// that the collector never moves or copies it and wipe really ends it.
-type secret struct{ page []byte }
+// secret is a page that holds keys outside the garbage-collected heap, so
+// that the collector never moves or copies them and wipe really ends them.
+type secret struct {
+	page     []byte
+	unlocked error // why the page may be swapped out; nil if it may not
+}
 
 // newSecret maps a page for n bytes and protects it from swap and core dumps
 // as far as the system allows: an unprivileged process may be denied mlock.
@@ -20,15 +23,18 @@ func newSecret(n int) (*secret, error) {
 	if err != nil {
 		return nil, fmt.Errorf("map %d bytes for a key: %w", size, err)
 	}
-	_ = unix.Mlock(page)
+	s := &secret{page: page[:n:size]}
+	if err := unix.Mlock(page); err != nil {
+		s.unlocked = fmt.Errorf("lock %d bytes for a key: %w", size, err)
+	}
 	adviseSecret(page)
-	return &secret{page: page[:n:size]}, nil
+	return s, nil
 }
 
-// bytes is the key; it must not be used after wipe.
+// bytes is what the page holds; it must not be used after wipe.
 func (s *secret) bytes() []byte { return s.page }
 
-// wipe zeroes the key and unmaps its page, which also unlocks it.
+// wipe zeroes the page and unmaps it, which also unlocks it.
 func (s *secret) wipe() {
 	clear(s.page)
 	_ = unix.Munmap(s.page[:cap(s.page)])
