@@ -36,6 +36,8 @@ type Bucket struct {
 	copyLimit int64         // bytes that CopyObject takes; beyond it, UploadPartCopy
 	partCopy  int64         // bytes of the parts of such a copy
 
+	sealedUnder []string // ARNs of the KMS keys that wrap the data keys of new objects; none without Envelope
+
 	ctx    context.Context // ends when Close gives up waiting: aborts what runs
 	cancel context.CancelFunc
 

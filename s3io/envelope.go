@@ -15,6 +15,7 @@ import (
 type Envelope struct {
 	KeyIDs      []string // id, ARN, alias or alias ARN; the first makes data keys, all of them wrap those
 	AllowKeyIDs []string // further keys whose objects may be read
+	Any         bool     // whatever key and context an object names is accepted: for commands that open what they are told to
 
 	Scope                crypto.Scope
 	ContextBucket        string            // name or ARN that objects are bound to; "" is Options.Bucket
@@ -72,7 +73,7 @@ func (e *Envelope) validate(o Options) error {
 	switch {
 	case len(e.KeyIDs) == 0 && !o.ReadOnly:
 		return misuse("no key is named to seal files under", "name one with --envelope-key-id, or use --read-only")
-	case len(e.KeyIDs)+len(e.AllowKeyIDs) == 0:
+	case len(e.KeyIDs)+len(e.AllowKeyIDs) == 0 && !e.Any:
 		return misuse("no key is accepted", "name one with --envelope-key-id or --allow-key-id")
 	case e.WriteOnly && o.ReadOnly:
 		return misuse("a mount that neither reads nor writes is of no use", "leave out --write-only or --read-only")
@@ -80,9 +81,12 @@ func (e *Envelope) validate(o Options) error {
 		return misuse("unknown scope of the encryption context", "--context-scope takes bucket or object")
 	case e.TTL < 0:
 		return misuse("the time that data keys are used is negative", "check --key-cache-ttl")
-	case e.ContextBucket == "" && (strings.HasPrefix(o.Bucket, "arn:") || strings.HasSuffix(o.Bucket, "-s3alias")):
+	case e.ContextBucket == "" && !e.Any && (strings.HasPrefix(o.Bucket, "arn:") || strings.HasSuffix(o.Bucket, "-s3alias")):
 		return misuse(fmt.Sprintf("%s is an access point, of which there may be many for one bucket", o.Bucket),
 			"name the bucket that objects are bound to with --context-bucket")
+	}
+	if e.Any {
+		return nil
 	}
 	_, _, err := e.contexts(o.Bucket, "aws")
 	return err

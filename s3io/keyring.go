@@ -33,9 +33,9 @@ func (b *Bucket) openKeyring(ctx context.Context, cfg aws.Config) error {
 	o := crypto.KeyringOptions{
 		Scope: e.Scope, Context: e.Context, WriteOnly: e.WriteOnly, KeyPerObject: e.KeyPerObject,
 		TTL: e.TTL, Grace: e.Grace, Cache: e.Cache, GrantTokens: e.GrantTokens, RequireMlock: e.RequireMlock,
-		Rewrapped: b.Rewrapped, Warn: b.warn,
+		Rewrapped: b.Rewrapped, Warn: b.warn, AnyKey: e.Any, AnyContext: e.Any,
 	}
-	if o.Bucket, o.Accept, err = e.contexts(b.opts.Bucket, partitionOf(b.region)); err != nil {
+	if o.Bucket, o.Accept, err = e.contexts(b.opts.Bucket, partitionOf(b.region)); err != nil && !e.Any {
 		return err
 	}
 	for _, id := range e.KeyIDs {
@@ -44,6 +44,7 @@ func (b *Bucket) openKeyring(ctx context.Context, cfg aws.Config) error {
 			return err
 		}
 		o.Keys = append(o.Keys, key)
+		b.sealedUnder = append(b.sealedUnder, key.ARN)
 	}
 	for _, id := range e.AllowKeyIDs {
 		arn := id
