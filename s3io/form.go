@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"strings"
 
 	"github.com/kmsfs/kmsfs/crypto"
@@ -62,16 +61,11 @@ func (b *Bucket) ownHeader(ctx context.Context, o Object) (*crypto.Header, error
 	if o.Form != Sealed {
 		return nil, foreign("read the header of", o.Key, fmt.Errorf("%w: it has %d bytes", crypto.ErrForeign, o.Size))
 	}
-	body, err := b.raw(ctx, o, 0, crypto.HeaderSize)
+	head, err := b.rawAll(ctx, o, 0, crypto.HeaderSize)
 	if err != nil {
 		return nil, err
 	}
-	defer body.Close()
-	var head [crypto.HeaderSize]byte
-	if _, err := io.ReadFull(body, head[:]); err != nil {
-		return nil, classify(ctx, "read the header of", o.Key, err)
-	}
-	h, err := crypto.ParseHeader(head[:])
+	h, err := crypto.ParseHeader(head)
 	if err != nil {
 		return nil, foreign("read the header of", o.Key, err)
 	}

@@ -10,6 +10,8 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
+
+	"github.com/kmsfs/kmsfs/crypto"
 )
 
 // Get asks for n bytes of o from off on in one request, to the end of o where
@@ -17,14 +19,35 @@ import (
 // version, else to its ETag: Kind Stale says that the object changed. Its
 // reader must be closed; it ends with an error when bytes are missing. A read
 // that gets nothing for a while ends with Kind Timeout.
+//
+// What is sealed is opened, and only what is authentic is read: else the error
+// is of Kind Integrity, or KeyRejected for what should be sealed and is not.
 func (b *Bucket) Get(ctx context.Context, o Object, off, n int64) (io.ReadCloser, error) {
+	return b.message(o).get(ctx, off, n, off)
+}
+
+// get is Get, for all reads of one version. Progress is counted from from.
+func (m *message) get(ctx context.Context, off, n, from int64) (io.ReadCloser, error) {
+	o := m.object
 	if n < 0 || n > o.Size-off {
 		n = o.Size - off
 	}
-	if off < 0 || n <= 0 {
-		return io.NopCloser(strings.NewReader("")), nil
+	var body io.ReadCloser = io.NopCloser(strings.NewReader(""))
+	var err error
+	switch nothing := off < 0 || n <= 0; {
+	case m.b.passes(o):
+		if !nothing {
+			body, err = m.b.raw(ctx, o, off, n)
+		}
+	case o.Form != Sealed:
+		err = foreign("get", o.Key, crypto.ErrForeign)
+	case !nothing || off == 0 && o.Size == 0: // an empty file is to be proven empty
+		body, err = m.unseal(ctx, off, n, from)
 	}
-	return b.raw(ctx, o, off, n)
+	if err != nil {
+		return nil, err
+	}
+	return body, nil
 }
 
 // raw asks for n > 0 bytes of o as they are stored.
@@ -47,7 +70,7 @@ func (b *Bucket) raw(ctx context.Context, o Object, off, n int64) (*answer, erro
 		return nil, stale(classify(ctx, "get", o.Key, err))
 	}
 	deadline.disarm()
-	body := &answer{ctx: ctx, key: o.Key, deadline: deadline, from: out.Body, left: n}
+	body := &answer{ctx: ctx, key: o.Key, deadline: deadline, from: out.Body, left: n, meta: out.Metadata}
 	if now := aws.ToString(out.ETag); now != "" && o.ETag != "" && now != o.ETag { // some servers ignore If-Match
 		return nil, errors.Join(&Error{Kind: Stale, Op: "get", Key: o.Key, Err: fmt.Errorf("its ETag is %s now, not %s", now, o.ETag)}, body.Close())
 	}
@@ -55,6 +78,29 @@ func (b *Bucket) raw(ctx context.Context, o Object, off, n int64) (*answer, erro
 		return nil, errors.Join(&Error{Kind: Integrity, Op: "get", Key: o.Key, Err: err}, body.Close())
 	}
 	return body, nil
+}
+
+// rawAll reads a few bytes of o as they are stored, and asks again where the
+// connection is cut.
+func (b *Bucket) rawAll(ctx context.Context, o Object, off, n int64) ([]byte, error) {
+	ctx, deadline := b.reading(ctx)
+	defer deadline.stop()
+	p := make([]byte, n)
+	for try := 0; ; try++ {
+		body, err := b.raw(ctx, o, off, n)
+		if err != nil {
+			return nil, err
+		}
+		_, err = io.ReadFull(body, p)
+		err = classify(ctx, "get", o.Key, errors.Join(err, body.Close()))
+		if err == nil || lasting(err) {
+			return p, err
+		}
+		deadline.failed(err)
+		if err := pause(ctx, try); err != nil {
+			return nil, classify(ctx, "get", o.Key, err)
+		}
+	}
 }
 
 // stale names what an absent version means to a pinned read.
@@ -89,6 +135,7 @@ type answer struct {
 	deadline *deadline
 	from     io.ReadCloser
 	left     int64
+	meta     map[string]string // of the object
 }
 
 func (a *answer) Read(p []byte) (int, error) {

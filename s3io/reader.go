@@ -22,9 +22,10 @@ type Reader struct {
 	pool   *readPool
 
 	// Constant.
-	object Object
-	ctx    context.Context // ends at Close, and all read-ahead with it
-	cancel context.CancelFunc
+	object  Object
+	message *message
+	ctx     context.Context // ends at Close, and all read-ahead with it
+	cancel  context.CancelFunc
 
 	fetches sync.WaitGroup // read-ahead GETs under way
 
@@ -39,7 +40,7 @@ type Reader struct {
 // else by its ETag. Reads fail with Kind Stale once that is gone. It sends
 // nothing until the first read. Close it.
 func (b *Bucket) NewReader(o Object) *Reader {
-	r := &Reader{bucket: b, pool: b.readers, object: o, blocks: make(map[int64]*block)}
+	r := &Reader{bucket: b, pool: b.readers, object: o, message: b.message(o), blocks: make(map[int64]*block)}
 	r.ctx, r.cancel = context.WithCancel(b.ctx)
 	return r
 }
@@ -54,7 +55,7 @@ func (r *Reader) ReadAt(ctx context.Context, p []byte, off int64) (int, error) {
 	}
 	left := r.object.Size - off
 	if left <= 0 {
-		return 0, io.EOF
+		return 0, r.atEnd(ctx)
 	}
 	want := p[:min(int64(len(p)), left)]
 	if len(p) == 0 {
@@ -69,6 +70,16 @@ func (r *Reader) ReadAt(ctx context.Context, p []byte, off int64) (int, error) {
 		err = io.EOF
 	}
 	return n, err
+}
+
+// atEnd returns io.EOF, of an empty sealed file once that is proven.
+func (r *Reader) atEnd(ctx context.Context) error {
+	if r.object.Form == Sealed && r.object.Size == 0 {
+		if err := r.message.proveEmpty(ctx); err != nil {
+			return r.gone(err)
+		}
+	}
+	return io.EOF
 }
 
 // fill reads all of p, piece by piece, from blocks or by exact requests.

@@ -26,7 +26,7 @@ func (r *Reader) source(off, end int64) *source {
 func (s *source) read(ctx context.Context, p []byte) (int, error) {
 	for {
 		if s.body == nil {
-			body, err := s.reader.bucket.Get(ctx, s.reader.object, s.pos, s.end-s.pos)
+			body, err := s.reader.message.get(ctx, s.pos, s.end-s.pos, s.start)
 			if err != nil {
 				return 0, s.reader.gone(err)
 			}
@@ -35,6 +35,9 @@ func (s *source) read(ctx context.Context, p []byte) (int, error) {
 		n, err := s.body.Read(p)
 		if err != nil && s.pos+int64(n) == s.end && ctx.Err() == nil {
 			return 0, s.reader.fault(Integrity, err) // every byte came, and yet they are refused
+		}
+		if err != nil && lasting(err) {
+			return 0, s.reader.gone(err)
 		}
 		s.pos += int64(n)
 		if err != nil {

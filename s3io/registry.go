@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"fmt"
-	"io"
 	"sync"
 	"time"
 
@@ -93,14 +92,9 @@ func (b *Bucket) readRewrap(ctx context.Context, key string) (Object, crypto.EDK
 	if o.Size == 0 || o.Size > maxRewrap {
 		return o, crypto.EDK{}, malformed(fmt.Errorf("%d bytes are no entry", o.Size))
 	}
-	body, err := b.raw(ctx, o, 0, o.Size)
+	text, err := b.rawAll(ctx, o, 0, o.Size)
 	if err != nil {
 		return o, crypto.EDK{}, err
-	}
-	defer body.Close()
-	text, err := io.ReadAll(body)
-	if err != nil {
-		return o, crypto.EDK{}, classify(ctx, op, key, err)
 	}
 	edk, err := crypto.ParseRewrap(text)
 	if err != nil {

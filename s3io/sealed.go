@@ -104,11 +104,7 @@ func (h heritage) size() int {
 // takeOwn moves the metadata of the message from meta to o. What is malformed
 // is as good as absent: it only saves requests, or fails to open later.
 func takeOwn(o *Object, meta map[string]string) {
-	if compact, err := base64.RawURLEncoding.DecodeString(meta[metaHeader]); err == nil && len(compact) > 0 {
-		if h, err := crypto.ExpandHeader(compact); err == nil {
-			o.Header = h
-		}
-	}
+	o.Header = headerIn(meta)
 	o.Xattrs = meta[metaXattrs]
 	if n, err := strconv.ParseInt(meta[metaSpliced], 10, 64); err == nil && n > 0 {
 		o.Spliced = n
@@ -116,6 +112,19 @@ func takeOwn(o *Object, meta map[string]string) {
 	for _, name := range []string{metaHeader, metaXattrs, metaSpliced} {
 		delete(meta, name)
 	}
+}
+
+// headerIn returns the header in an object's metadata; nil if there is none.
+func headerIn(meta map[string]string) *crypto.Header {
+	compact, err := base64.RawURLEncoding.DecodeString(meta[metaHeader])
+	if err != nil || len(compact) == 0 {
+		return nil
+	}
+	h, err := crypto.ExpandHeader(compact)
+	if err != nil {
+		return nil
+	}
+	return h
 }
 
 // keyError says what an error of the keyring, or of what it opened, means to
@@ -143,17 +152,3 @@ func keyError(ctx context.Context, op, key string, err error) error {
 
 // foreignHint is the remedy for objects that are not sealed.
 const foreignHint = "the object was not sealed by kmsfs; --foreign read-only reads such objects as they are"
-
-// Unlock asks the keyring whether o can be opened, as far as that is known
-// without a request to S3: nil for what is not sealed, or has a header that is
-// not known. Its error is that of a read.
-func (b *Bucket) Unlock(ctx context.Context, o Object) error {
-	if o.Form == Foreign && b.sealing() && !b.opts.Envelope.PassForeign {
-		return foreign("open", o.Key, crypto.ErrForeign)
-	}
-	if o.Form != Sealed || o.Header == nil {
-		return nil
-	}
-	_, err := b.keys.Open(ctx, o.Header, b.full(o.Key))
-	return keyError(ctx, "open", o.Key, err)
-}

@@ -26,26 +26,18 @@ func (b *Bucket) Xattrs(ctx context.Context, o Object) (map[string][]byte, error
 	if err != nil {
 		return nil, err
 	}
-	const op = "read xattrs of"
 	if !b.sealing() || o.Form == Foreign && b.opts.Envelope.PassForeign {
 		return parsePlainXattrs(o.Meta[plainXattrs]), nil
 	}
 	if o.Xattrs == "" || o.Form == Foreign {
 		return map[string][]byte{}, nil
 	}
-	h, err := b.HeaderOf(ctx, o)
-	if err != nil {
-		return nil, err
-	}
-	open, err := b.keys.Open(ctx, h, b.full(o.Key))
-	if err != nil {
-		return nil, keyError(ctx, op, o.Key, err)
-	}
-	xattrs, err := openXattrs(open, o.Xattrs)
-	if err != nil {
-		return nil, keyError(ctx, op, o.Key, err)
-	}
-	return xattrs, nil
+	var xattrs map[string][]byte
+	err = b.message(o).metadata(ctx, func(open *crypto.Opener) (err error) {
+		xattrs, err = openXattrs(open, o.Xattrs)
+		return err
+	})
+	return xattrs, keyError(ctx, "read xattrs of", o.Key, err)
 }
 
 // xattrsFor returns the attributes that an object made with a is to have. nil
