@@ -184,6 +184,11 @@ func (n *file) commitTo(ctx context.Context) error {
 	}
 	n.pinLocked(o, want, changed)
 	n.unsaved = false
+	if want.Xattrs != nil && o.Size > utimesCopyLimit { // they may have come too late for the upload
+		n.x.changed = true
+		n.changed = max(n.changed, 1)
+		n.f.queue.add(n, never)
+	}
 	return nil
 }
 
@@ -264,6 +269,7 @@ func (n *file) copyTo(ctx context.Context, key string, c s3io.Condition) (old s3
 		n.pinLocked(o, want, changed) // wrongly encrypted, but the content is kept
 	case key == old.Key && (isKind(err, s3io.Stale) || isKind(err, s3io.NotExist)):
 		n.changed -= changed // somebody else's attributes stand
+		n.x = xattrs{}
 	}
 	return old, err
 }

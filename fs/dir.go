@@ -23,7 +23,8 @@ type dir struct {
 	mu      sync.Mutex  // guards the fields below; never held over I/O
 	marker  s3io.Object // ETag is "" while there is none
 	attr    attributes
-	changed int               // changes of attr that are not written yet
+	x       xattrs
+	changed int               // changes of attr and x that are not written yet
 	busy    int               // renames that are under way
 	sticky  bool              // something was removed from it here, so it exists until it is forgotten
 	lostAt  map[string]uint64 // FS.clock when a name was removed here
@@ -47,9 +48,6 @@ var (
 	_ fusefs.NodeLinker         = (*dir)(nil)
 	_ fusefs.NodeMknoder        = (*dir)(nil)
 	_ fusefs.NodeStatfser       = (*dir)(nil)
-	_ fusefs.NodeGetxattrer     = (*dir)(nil)
-	_ fusefs.NodeSetxattrer     = (*dir)(nil)
-	_ fusefs.NodeRemovexattrer  = (*dir)(nil)
 	_ fusefs.NodeOnForgetter    = (*dir)(nil)
 )
 
@@ -117,6 +115,9 @@ func (d *dir) accept(marker s3io.Object) {
 	d.checked = time.Now()
 	if d.changed > 0 || d.busy > 0 || marker.ETag == "" && d.marker.ETag == "" {
 		return
+	}
+	if marker.ETag != d.marker.ETag || !marker.LastModified.Equal(d.marker.LastModified) {
+		d.x = xattrs{}
 	}
 	touched := d.attr.mtime
 	d.marker, d.attr = marker, d.f.dirAttributes(marker)
@@ -219,7 +220,7 @@ func (d *dir) writeAttrs(ctx context.Context) error {
 	d.f.tree.RUnlock()
 	d.mu.Lock()
 	n, marker := d.changed, d.marker
-	want := s3io.Attrs{Meta: d.attr.meta(marker.Meta, syscall.S_IFDIR)}
+	want := d.wantLocked()
 	d.mu.Unlock()
 	if n == 0 || dead {
 		return nil
@@ -227,13 +228,31 @@ func (d *dir) writeAttrs(ctx context.Context) error {
 	written, err := d.writeMarker(ctx, key, marker, want)
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if err == nil {
+	switch {
+	case err == nil:
 		d.marker = written
-	}
-	if err == nil || isKind(err, s3io.Stale) || isKind(err, s3io.NotExist) {
+		d.x.stored(want)
+		d.changed -= n
+	case isKind(err, s3io.Stale) || isKind(err, s3io.NotExist):
+		d.x = xattrs{}
 		d.changed -= n // somebody else's attributes stand
 	}
 	return err
+}
+
+// wantLocked returns what is to be stored with the marker.
+func (d *dir) wantLocked() s3io.Attrs {
+	a := s3io.Attrs{Meta: d.marker.Meta}
+	if d.f.o.PosixAttrs {
+		a.Meta = d.attr.meta(d.marker.Meta, syscall.S_IFDIR)
+	}
+	if a.Meta == nil {
+		a.Meta = map[string]string{}
+	}
+	if d.x.changed || d.marker.ETag == "" {
+		a.Xattrs = d.x.all
+	}
+	return a
 }
 
 func (d *dir) writeMarker(ctx context.Context, key string, marker s3io.Object, want s3io.Attrs) (s3io.Object, error) {

@@ -2,7 +2,6 @@ package fs
 
 import (
 	"context"
-	"maps"
 	"sync"
 	"syscall"
 	"time"
@@ -33,7 +32,8 @@ type file struct {
 	checked time.Time   // when S3 last said that the pin holds
 
 	attr    attributes
-	changed int // changes of attr that S3 does not know of
+	x       xattrs
+	changed int // changes of attr and x that S3 does not know of
 
 	w       *s3io.Writer // nil until something is written
 	unsaved bool         // the content differs from obj
@@ -49,13 +49,10 @@ type file struct {
 }
 
 var (
-	_ fusefs.NodeOpener        = (*file)(nil)
-	_ fusefs.NodeGetattrer     = (*file)(nil)
-	_ fusefs.NodeSetattrer     = (*file)(nil)
-	_ fusefs.NodeGetxattrer    = (*file)(nil)
-	_ fusefs.NodeSetxattrer    = (*file)(nil)
-	_ fusefs.NodeRemovexattrer = (*file)(nil)
-	_ fusefs.NodeOnForgetter   = (*file)(nil)
+	_ fusefs.NodeOpener      = (*file)(nil)
+	_ fusefs.NodeGetattrer   = (*file)(nil)
+	_ fusefs.NodeSetattrer   = (*file)(nil)
+	_ fusefs.NodeOnForgetter = (*file)(nil)
 )
 
 func (f *FS) newFile(o s3io.Object) *file {
@@ -153,13 +150,16 @@ func (n *file) accept(got found, before uint64) bool {
 	if n.unsaved || n.busy > 0 || n.pinned > before {
 		return true
 	}
-	if got.kind != isFile || got.obj.ETag != n.obj.ETag || got.obj.Size != n.obj.Size {
-		return false
+	if got.kind != isFile || got.obj.ETag != n.obj.ETag || got.obj.Stored != n.obj.Stored {
+		return false // Size is a guess while there was no HEAD
 	}
 	n.checked = time.Now()
 	moved := !got.obj.LastModified.Equal(n.obj.LastModified)
 	if got.obj.Head || !n.obj.Head {
 		n.obj = got.obj
+	}
+	if moved && n.changed == 0 {
+		n.x = xattrs{}
 	}
 	if got.obj.Head && moved && n.changed == 0 && n.f.o.PosixAttrs {
 		n.attr = n.f.fileAttributes(got.obj)
@@ -172,9 +172,10 @@ func (n *file) accept(got found, before uint64) bool {
 // others, because a copy would have taken too long, they remain to be written.
 func (n *file) pinLocked(o s3io.Object, want s3io.Attrs, changed int) {
 	n.changed -= changed
+	n.x.stored(want)
 	if o.Meta == nil {
 		o.Meta = want.Meta
-	} else if !maps.Equal(o.Meta, want.Meta) && n.changed == 0 && n.f.o.PosixAttrs {
+	} else if !samePosix(o.Meta, want.Meta) && n.changed == 0 && n.f.o.PosixAttrs {
 		n.changed = 1
 		n.f.queue.add(n, never)
 	}
@@ -203,6 +204,9 @@ func (n *file) wantLocked() s3io.Attrs {
 	}
 	if a.Meta == nil {
 		a.Meta = map[string]string{}
+	}
+	if n.x.changed || n.obj.ETag == "" {
+		a.Xattrs = n.x.all
 	}
 	return a
 }
@@ -244,7 +248,7 @@ func (n *file) Setattr(ctx context.Context, _ fusefs.FileHandle, in *fuse.SetAtt
 			return n.f.answerCommit("truncate", n.f.path(n), err)
 		}
 	}
-	err := n.setAttributes(in, resize)
+	err := n.setAttributes(ctx, in, resize)
 	if err == nil && resize {
 		err = n.saveUnlessOpen(ctx)
 	}
@@ -254,7 +258,8 @@ func (n *file) Setattr(ctx context.Context, _ fusefs.FileHandle, in *fuse.SetAtt
 	return n.Getattr(ctx, nil, out)
 }
 
-func (n *file) setAttributes(in *fuse.SetAttrIn, resize bool) error {
+func (n *file) setAttributes(ctx context.Context, in *fuse.SetAttrIn, resize bool) error {
+	refused := n.changeable(ctx)
 	n.mu.Lock()
 	a, changed := n.attr.with(in)
 	_, setsMode := in.GetMode()
@@ -263,6 +268,9 @@ func (n *file) setAttributes(in *fuse.SetAttrIn, resize bool) error {
 		changed = changed || a.mode != n.attr.mode
 	}
 	err := n.f.maySet(in, n.attr, a)
+	if err == nil && changed {
+		err = refused
+	}
 	keep := err == nil && changed && n.f.o.PosixAttrs
 	if err == nil && changed {
 		n.attr = a

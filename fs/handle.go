@@ -37,8 +37,9 @@ var (
 	_ fusefs.FileReleaser = (*writeHandle)(nil)
 )
 
-// Open opens the file. Nothing is asked: the kernel has just looked the name
-// up, or its answer was younger than the TTL.
+// Open opens the file. S3 is not asked: the kernel has just looked the name up,
+// or its answer was younger than the TTL. KMS may be, so that a revoked key
+// bites.
 func (n *file) Open(ctx context.Context, flags uint32) (fusefs.FileHandle, uint32, syscall.Errno) {
 	writes := flags&syscall.O_ACCMODE != syscall.O_RDONLY
 	if err := n.open(ctx, writes, flags&syscall.O_TRUNC != 0); err != nil {
@@ -57,6 +58,11 @@ func (n *file) open(ctx context.Context, writes, cut bool) error {
 			return err
 		}
 	}
+	if !cut {
+		if err := n.unlock(ctx, writes); err != nil {
+			return err
+		}
+	}
 	err := n.enter(ctx, writes)
 	if err != nil || !cut {
 		return err
@@ -69,6 +75,37 @@ func (n *file) open(ctx context.Context, writes, cut bool) error {
 		n.close(writes)
 	}
 	return err
+}
+
+// unlock makes sure that what is to be read, or changed in part, can be opened.
+func (n *file) unlock(ctx context.Context, writes bool) error {
+	wait, stop := patient(ctx)
+	defer stop()
+	n.mu.Lock()
+	o := n.obj
+	n.mu.Unlock()
+	if o.ETag == "" { // here alone, or in memory
+		return nil
+	}
+	if err := n.f.b.Unlock(wait, o); err != nil || !writes {
+		return err
+	}
+	return n.changeable(wait)
+}
+
+// changeable is the answer to what would change an object that is not sealed
+// but should be. Such objects can be replaced and deleted, and read on request.
+func (n *file) changeable(ctx context.Context) error {
+	n.mu.Lock()
+	o, unsaved := n.obj, n.unsaved
+	n.mu.Unlock()
+	if unsaved || o.ETag == "" || o.Form != s3io.Foreign {
+		return nil
+	}
+	if err := n.f.b.Unlock(ctx, o); err != nil {
+		return err
+	}
+	return &fault{syscall.EROFS, "the object is not sealed: it can be read, replaced and deleted, but not changed"}
 }
 
 // enter counts a descriptor in. A name that is being taken away is waited for:

@@ -68,6 +68,16 @@ func (a attributes) meta(old map[string]string, typ uint32) map[string]string {
 	return m
 }
 
+// samePosix reports whether two objects have the same POSIX attributes.
+func samePosix(a, b map[string]string) bool {
+	for _, name := range [...]string{metaMode, metaUID, metaGID, metaMtime, metaCtime} {
+		if a[name] != b[name] {
+			return false
+		}
+	}
+	return true
+}
+
 // parseMode reads st_mode as s3fs writes it, in decimal, or as rclone's
 // metadata does, in octal. A decimal st_mode fits 16 bits and has a known file
 // type, which an octal one that is read as decimal does not.

@@ -12,6 +12,36 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
+// tooLarge refuses to rename a large file where that rewrites it: mv(1) then
+// copies by itself.
+func (n *file) tooLarge() error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if size := n.sizeLocked(); n.f.b.RenameRewrites() && size > rewriteLimit {
+		return &fault{syscall.EXDEV, fmt.Sprintf("%d bytes would have to be sealed anew under the new name", size)}
+	}
+	return nil
+}
+
+// onlyDirs is tooLarge for directories: it refuses where there is any file in d.
+func (d *dir) onlyDirs(ctx context.Context) error {
+	if !d.f.b.RenameRewrites() {
+		return nil
+	}
+	for _, n := range d.files() {
+		if n.unwritten() {
+			return &fault{syscall.EXDEV, n.f.path(n) + " would have to be sealed anew under its new name"}
+		}
+	}
+	all, err := d.f.listAll(ctx, d.prefix())
+	for _, o := range all {
+		if !strings.HasSuffix(o.Key, "/") {
+			return &fault{syscall.EXDEV, o.Key + " would have to be sealed anew under its new name"}
+		}
+	}
+	return err
+}
+
 // moved follows the copy of the file's object.
 func (n *file) moved(copies map[string]s3io.Object) {
 	n.mu.Lock()
@@ -50,7 +80,7 @@ func (f *FS) moveAll(ctx context.Context, d *dir, from, to string) (map[string]s
 	})
 	if err == nil && len(sources) == 0 { // only implied, by files that are gone: keep it
 		d.mu.Lock()
-		want := s3io.Attrs{Meta: d.attr.meta(nil, syscall.S_IFDIR)}
+		want := d.wantLocked()
 		d.mu.Unlock()
 		copies[from], err = f.b.Put(ctx, to, emptyBody(), 0, want, s3io.Condition{IfAbsent: true})
 	}

@@ -23,6 +23,8 @@ type Options struct {
 	// that s3fs uses, and reads them at the price of a HEAD per new object.
 	PosixAttrs bool
 
+	NoXattrs bool // extended attributes are neither kept nor shown
+
 	// AttrTTL is how long names and attributes may be answered from memory,
 	// here and in the kernel; 0 asks S3 every time.
 	AttrTTL time.Duration
@@ -47,6 +49,7 @@ func (o Options) withDefaults() Options {
 const (
 	attrDelay       = 5 * time.Second // attribute changes after close are written this much later
 	renameLimit     = 10_000          // objects below a directory that rename copies; more is EXDEV
+	rewriteLimit    = 64 << 20        // bytes of a file that rename reads and seals anew; more is EXDEV
 	parallel        = 16              // requests of one directory operation side by side
 	headsAhead      = 32              // HEADs of one listing side by side
 	pageSize        = 1000            // entries of one listing request; S3's maximum

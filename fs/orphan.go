@@ -35,6 +35,9 @@ func (n *file) heldLocked() []byte {
 // before bury is called. The gate is locked.
 func (n *file) preserve(ctx context.Context) (s3io.Object, *orphan, error) {
 	place := &orphan{key: n.f.orphanKey()}
+	if _, err := n.xattrs(ctx); err != nil {
+		n.f.log.Warn("extended attributes of an unlinked file are lost", "path", n.f.path(n), "error", err)
+	}
 	n.mu.Lock()
 	unsaved, broken, size := n.unsaved, n.err != nil, n.sizeLocked()
 	n.mu.Unlock()
@@ -62,6 +65,9 @@ func (n *file) preserve(ctx context.Context) (s3io.Object, *orphan, error) {
 	if err == nil {
 		place.held = held
 		return s3io.Object{}, place, nil
+	}
+	if o.Form == s3io.Foreign { // cannot be copied; descriptors get ESTALE
+		return o, place, nil
 	}
 	copied, err := n.f.b.Copy(ctx, o, place.key, want, s3io.Condition{IfAbsent: true})
 	return copied, place, err
@@ -104,15 +110,12 @@ func (n *file) readUnsaved(p []byte) error {
 
 // fetch fills p from an object.
 func (f *FS) fetch(ctx context.Context, o s3io.Object, p []byte) error {
-	if len(p) == 0 {
+	r := f.b.NewReader(o)
+	defer r.Close()
+	k, err := r.ReadAt(ctx, p, 0)
+	if k == len(p) {
 		return nil
 	}
-	body, err := f.b.Get(ctx, o, 0, int64(len(p)))
-	if err != nil {
-		return err
-	}
-	defer body.Close()
-	_, err = io.ReadFull(body, p)
 	return err
 }
 

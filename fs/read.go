@@ -111,7 +111,7 @@ type tap struct {
 func (t *tap) readAt(ctx context.Context, b *s3io.Bucket, o s3io.Object, p []byte, off int64) (int, error) {
 	for {
 		t.mu.RLock()
-		if t.r != nil && t.o.ETag == o.ETag && t.o.Key == o.Key && t.o.VersionID == o.VersionID {
+		if t.r != nil && t.o.ETag == o.ETag && t.o.Key == o.Key && t.o.VersionID == o.VersionID && t.o.Size == o.Size {
 			k, err := t.r.ReadAt(ctx, p, off)
 			t.mu.RUnlock()
 			return k, err

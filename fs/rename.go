@@ -3,7 +3,6 @@ package fs
 import (
 	"context"
 	"fmt"
-	"maps"
 	"strings"
 	"syscall"
 	"time"
@@ -96,6 +95,9 @@ func (n *file) relocate(ctx context.Context, from, to place, over *file, noRepla
 	if over != nil && !to.has(over) {
 		return &fault{syscall.ESTALE, to.name + " was replaced or moved meanwhile"}
 	}
+	if err := n.tooLarge(); err != nil {
+		return err
+	}
 	if err := n.commit(ctx); err != nil {
 		return err
 	}
@@ -113,7 +115,7 @@ func (n *file) relocate(ctx context.Context, from, to place, over *file, noRepla
 // to be, and deletes the source only then.
 func (n *file) moveTo(ctx context.Context, to *dir, name, key string, target s3io.Object, noReplace bool) error {
 	n.mu.Lock()
-	there := n.obj.Key == key && n.obj.ETag != ""
+	there, x := n.obj.Key == key && n.obj.ETag != "", n.x
 	n.mu.Unlock()
 	if there { // under a hidden name, and nothing hides it any more
 		n.relink(to, name)
@@ -131,7 +133,7 @@ func (n *file) moveTo(ctx context.Context, to *dir, name, key string, target s3i
 		return err
 	}
 	if err := n.f.b.Delete(ctx, old); err != nil {
-		n.stay(old)
+		n.stay(old, x)
 		return fmt.Errorf("copied, but the source stays: %w", err)
 	}
 	n.relink(to, name)
@@ -152,11 +154,12 @@ func (n *file) relink(to *dir, name string) {
 }
 
 // stay moves the pin back from a copy: the file keeps its name and object.
-func (n *file) stay(o s3io.Object) {
+func (n *file) stay(o s3io.Object, x xattrs) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.obj, n.pinned, n.checked = o, n.f.clock.Add(1), time.Time{}
-	if n.changed == 0 && !maps.Equal(n.wantLocked().Meta, o.Meta) {
+	n.x.changed = n.x.changed || x.changed
+	if n.changed == 0 && (n.x.changed || !samePosix(n.wantLocked().Meta, o.Meta)) {
 		n.changed = 1 // were part of the copy
 		n.f.queue.add(n, attrDelay)
 	}
@@ -176,12 +179,16 @@ func (d *dir) relocate(ctx context.Context, from, to place, over *dir) error {
 	if over != nil && !to.has(over) {
 		return &fault{syscall.ESTALE, to.name + " was replaced or moved meanwhile"}
 	}
+	if err := d.onlyDirs(ctx); err != nil {
+		return err
+	}
 	release, err := d.holdAll(ctx)
 	defer release()
 	if err != nil {
 		return err
 	}
 	if over != nil {
+		_, _ = over.xattrs(ctx) // known in case it has to come back
 		if err := over.removeEmpty(ctx); err != nil {
 			return err
 		}
