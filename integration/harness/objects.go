@@ -39,8 +39,18 @@ func (s *Server) Head(t testing.TB, key string) *s3.HeadObjectOutput {
 	return out
 }
 
-// Get reads one object through the independent client.
+// Get reads the content of one object through the independent client.
 func (s *Server) Get(t testing.TB, key string) []byte {
+	t.Helper()
+	body := s.Raw(t, key)
+	if s.Mode == SSE || strings.HasSuffix(key, "/") {
+		return body
+	}
+	return s.Open(t, key, body)
+}
+
+// Raw reads one object as it is stored.
+func (s *Server) Raw(t testing.TB, key string) []byte {
 	t.Helper()
 	out, err := s.S3.GetObject(context.Background(), &s3.GetObjectInput{Bucket: &s.Bucket, Key: aws.String(s.Prefix + key)})
 	if err != nil {
@@ -54,14 +64,24 @@ func (s *Server) Get(t testing.TB, key string) []byte {
 	return body
 }
 
-// Put writes one object through the independent client, under SSE-KMS.
-func (s *Server) Put(t testing.TB, key string, body []byte, edit ...func(*s3.PutObjectInput)) {
+// Put writes content through the independent client, encrypted as the mode
+// says.
+func (s *Server) Put(t testing.TB, key string, content []byte, edit ...func(*s3.PutObjectInput)) {
 	t.Helper()
-	in := &s3.PutObjectInput{
-		Bucket: &s.Bucket, Key: aws.String(s.Prefix + key), Body: bytes.NewReader(body),
-		ServerSideEncryption: types.ServerSideEncryptionAwsKms,
+	if s.Mode != SSE && !strings.HasSuffix(key, "/") {
+		content = s.Seal(t, s.vault.ring, key, content)
 	}
-	if s.KeyPart != "" {
+	s.PutRaw(t, key, content, edit...)
+}
+
+// PutRaw writes one object as it is, but under SSE-KMS if the mode says so.
+func (s *Server) PutRaw(t testing.TB, key string, body []byte, edit ...func(*s3.PutObjectInput)) {
+	t.Helper()
+	in := &s3.PutObjectInput{Bucket: &s.Bucket, Key: aws.String(s.Prefix + key), Body: bytes.NewReader(body)}
+	if s.Mode != Envelope {
+		in.ServerSideEncryption = types.ServerSideEncryptionAwsKms
+	}
+	if s.Mode != Envelope && s.KeyPart != "" {
 		in.SSEKMSKeyId = &s.KeyPart
 	}
 	for _, f := range edit {
@@ -80,11 +100,17 @@ func (s *Server) Delete(t testing.TB, key string) {
 	}
 }
 
-// MustBeEncrypted fails the test for each object that is not under SSE-KMS
-// with the server's key.
+// MustBeEncrypted fails the test for each object that is not encrypted as the
+// mode says, under the server's key.
 func (s *Server) MustBeEncrypted(t testing.TB) {
 	t.Helper()
 	for _, key := range s.Keys(t) {
+		if s.Mode != SSE {
+			s.mustBeSealed(t, key)
+		}
+		if s.Mode == Envelope {
+			continue
+		}
 		head := s.Head(t, key)
 		if head.ServerSideEncryption != types.ServerSideEncryptionAwsKms {
 			t.Errorf("%s is under %q, want aws:kms", key, head.ServerSideEncryption)

@@ -25,12 +25,17 @@ type Server struct {
 	KeyPart string // what the key in the server's answers ends in
 	URL     string // S3 endpoint
 
+	Mode        Mode
+	EnvelopeKey string // ARN of the KMS key that content is sealed under
+
 	Plain   bool            // mount with a binary without the race detector
 	S3      *s3.Client      // independent client with the server's owner's rights
 	Sandbox *sandbox.Server // nil for third-party servers
 
 	access, secret, kmsURL, ca string
+	env                        []string // more of Env
 	state                      string
+	vault                      *vault // nil in mode SSE
 }
 
 // Target is what `kmsfs mount` mounts.
@@ -39,11 +44,11 @@ func (s *Server) Target() string { return "s3://" + s.Bucket + "/" + s.Prefix }
 // Env is the environment of a client of the server: credentials and region,
 // and nothing of the machine's own AWS configuration.
 func (s *Server) Env() []string {
-	return []string{
+	return append([]string{
 		"AWS_ACCESS_KEY_ID=" + s.access, "AWS_SECRET_ACCESS_KEY=" + s.secret, "AWS_SESSION_TOKEN=",
 		"AWS_REGION=us-east-1", "AWS_DEFAULT_REGION=us-east-1", "AWS_PROFILE=", "AWS_EC2_METADATA_DISABLED=true",
 		"AWS_CONFIG_FILE=/dev/null", "AWS_SHARED_CREDENTIALS_FILE=/dev/null",
-	}
+	}, s.env...)
 }
 
 // Flags are the connection flags of kmsfs for the server.
@@ -55,8 +60,21 @@ func (s *Server) Flags() []string {
 	if s.ca != "" {
 		flags = append(flags, "--ca-bundle", s.ca)
 	}
-	if s.Key != "" {
-		flags = append(flags, "--sse-kms-key-id", s.Key)
+	return append(flags, s.encryption()...)
+}
+
+// encryption are the flags that say how the mode encrypts.
+func (s *Server) encryption() (flags []string) {
+	if s.Mode == Envelope {
+		flags = []string{"--sse", "none"}
+	} else if s.Key != "" {
+		flags = []string{"--sse-kms-key-id", s.Key}
+	}
+	if s.Mode == Both {
+		flags = append(flags, "--sse", "aws:kms")
+	}
+	if s.Mode != SSE {
+		flags = append(flags, "--envelope-key-id", s.EnvelopeKey)
 	}
 	return flags
 }
@@ -86,23 +104,28 @@ func (s *Server) OtherHost() *Server {
 // connect makes the independent client.
 func (s *Server) connect(t testing.TB) {
 	t.Helper()
-	client := http.DefaultClient
-	if s.ca != "" {
-		pem, err := os.ReadFile(s.ca)
-		if err != nil {
-			t.Fatal(err)
-		}
-		roots := x509.NewCertPool()
-		roots.AppendCertsFromPEM(pem)
-		client = &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots}}}
-	}
 	s.S3 = s3.NewFromConfig(aws.Config{
 		Region:                     "us-east-1",
 		Credentials:                credentials.NewStaticCredentialsProvider(s.access, s.secret, ""),
-		HTTPClient:                 client,
+		HTTPClient:                 s.httpClient(t),
 		RequestChecksumCalculation: aws.RequestChecksumCalculationWhenSupported,
 		BaseEndpoint:               aws.String(s.URL),
 	}, func(o *s3.Options) { o.UsePathStyle = true })
+}
+
+// httpClient returns one that trusts the server.
+func (s *Server) httpClient(t testing.TB) *http.Client {
+	t.Helper()
+	if s.ca == "" {
+		return http.DefaultClient
+	}
+	pem, err := os.ReadFile(s.ca)
+	if err != nil {
+		t.Fatal(err)
+	}
+	roots := x509.NewCertPool()
+	roots.AppendCertsFromPEM(pem)
+	return &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots}}}
 }
 
 // Sandbox starts a sandbox over TLS in this process. At the end of the test
@@ -116,7 +139,7 @@ func Sandbox(t testing.TB) *Server {
 	}
 	t.Cleanup(func() { sb.Close() })
 	s := &Server{
-		Name: "sandbox", Bucket: sandbox.Bucket, Key: sandbox.KeyAlias, URL: sb.URL(), Sandbox: sb,
+		Name: "sandbox", Mode: SSE, Bucket: sandbox.Bucket, Key: sandbox.KeyAlias, URL: sb.URL(), Sandbox: sb,
 		KeyPart: sb.KMS.KeyARN(sandbox.KeyAlias),
 		access:  sandbox.AccessKey, secret: sandbox.SecretKey, kmsURL: sb.KMSURL(), ca: sb.CAFile(),
 	}

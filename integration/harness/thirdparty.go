@@ -26,7 +26,7 @@ const minioKey = "kmsfs-test-key"
 func MinIO(t testing.TB, overTLS bool) *Server {
 	t.Helper()
 	dir := t.TempDir()
-	s := &Server{Name: "minio", Bucket: bucketName(t), Key: minioKey, KeyPart: minioKey, access: "minioadmin", secret: "minioadmin-secret"}
+	s := &Server{Name: "minio", Mode: SSE, Bucket: bucketName(t), Key: minioKey, KeyPart: minioKey, access: "minioadmin", secret: "minioadmin-secret"}
 	addr, args := freeAddr(t), []string{"server", filepath.Join(dir, "data"), "--quiet", "--anonymous"}
 	s.URL = "http://" + addr
 	if overTLS {
@@ -58,7 +58,7 @@ func Versitygw(t testing.TB) (s *Server, data string) {
 		}
 	}
 	addr := freeAddr(t)
-	s = &Server{Name: "versitygw", Bucket: bucketName(t), Key: "any-key", URL: "http://" + addr, access: "versity", secret: "versity-secret"}
+	s = &Server{Name: "versitygw", Mode: SSE, Bucket: bucketName(t), Key: "any-key", URL: "http://" + addr, access: "versity", secret: "versity-secret"}
 	start(t, exec.Command(thirdPartyBinary(t, "versitygw"), "--port", addr, "--access", s.access, "--secret", s.secret,
 		"--iam-dir", filepath.Join(dir, "iam"), "posix", data))
 	s.connect(t)

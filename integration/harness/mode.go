@@ -1,0 +1,128 @@
+package harness
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"strings"
+	"testing"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/credentials"
+
+	"github.com/kmsfs/kmsfs/crypto"
+	"github.com/kmsfs/kmsfs/internal/sandbox"
+	"github.com/kmsfs/kmsfs/internal/sandbox/wire"
+)
+
+// Mode is how the mounts of a Server encrypt.
+type Mode string
+
+// The modes. A new Server is in mode SSE.
+const (
+	SSE      Mode = "sse"
+	Envelope Mode = "envelope"
+	Both     Mode = "both"
+)
+
+// vault is what opens and seals objects for the independent client.
+type vault struct {
+	box  *sandbox.Server // of KMS
+	ring *crypto.Keyring // opens whatever is under a key of box
+}
+
+// In has further mounts encrypt in that mode, under a KMS key that SSE does not
+// use. Get opens and Put seals from now on. A third-party server gets the
+// sandbox's KMS beside it.
+func (s *Server) In(t testing.TB, m Mode) *Server {
+	t.Helper()
+	s.Mode = m
+	if m == SSE {
+		return s
+	}
+	box := s.Sandbox
+	if box == nil {
+		var err error
+		if box, err = sandbox.Start(sandbox.Options{}); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { box.Close() })
+		box.AddIdentity(wire.Identity{AccessKey: s.access, SecretKey: s.secret, ARN: sandbox.UserARN})
+		// Not by a flag: the server's own keys are not to be looked for there.
+		s.env = append(s.env, "AWS_ENDPOINT_URL_KMS="+box.KMSURL())
+	} else if m == Envelope {
+		box.S3.Expect(nil)
+	}
+	s.EnvelopeKey = box.KMS.KeyARN(sandbox.OtherAlias)
+	s.vault = &vault{box: box}
+	s.vault.ring = s.Keyring(t, crypto.KeyringOptions{AnyKey: true, AnyContext: true})
+	return s
+}
+
+// KMS returns the sandbox whose KMS the mounts ask.
+func (s *Server) KMS() *sandbox.Server { return s.vault.box }
+
+// Keyring returns a keyring that seals for the server's bucket under
+// EnvelopeKey unless o says other, until the end of the test.
+func (s *Server) Keyring(t testing.TB, o crypto.KeyringOptions) *crypto.Keyring {
+	t.Helper()
+	http := s.httpClient(t)
+	client := func(region string) crypto.KMS {
+		return crypto.NewKMS(aws.Config{
+			Region: region, HTTPClient: http,
+			Credentials: credentials.NewStaticCredentialsProvider(s.access, s.secret, ""),
+		}, s.vault.box.KMSURL())
+	}
+	if o.Bucket == "" {
+		o.Bucket = "arn:aws:s3:::" + s.Bucket
+	}
+	if len(o.Keys) == 0 {
+		key, err := crypto.ResolveKey(context.Background(), client(sandbox.Region), s.EnvelopeKey, "")
+		Must(t, err)
+		o.Keys = []crypto.Key{key}
+	}
+	ring, err := crypto.NewKeyring(client, o)
+	Must(t, err)
+	t.Cleanup(ring.Close)
+	return ring
+}
+
+// Seal returns an envelope object of plain for the key, made by ring.
+func (s *Server) Seal(t testing.TB, ring *crypto.Keyring, key string, plain []byte) []byte {
+	t.Helper()
+	sealer, err := ring.Seal(context.Background(), s.Prefix+key)
+	Must(t, err)
+	out := bytes.Clone(sealer.Header().Bytes())
+	run := sealer.Run(1, int64(len(plain)/crypto.FrameSize)+1)
+	for ; len(plain) >= crypto.FrameSize; plain = plain[crypto.FrameSize:] {
+		out = run.Seal(out, plain[:crypto.FrameSize])
+	}
+	return run.SealFinal(out, plain)
+}
+
+// Open returns the content of an envelope object.
+func (s *Server) Open(t testing.TB, key string, sealed []byte) []byte {
+	t.Helper()
+	plain, err := io.ReadAll(crypto.NewReader(bytes.NewReader(sealed), func(h *crypto.Header) (*crypto.Opener, error) {
+		return s.vault.ring.Open(context.Background(), h, s.Prefix+key)
+	}))
+	if err != nil {
+		t.Fatalf("open %s: %v", key, err)
+	}
+	return plain
+}
+
+// mustBeSealed fails unless the object is an envelope object under EnvelopeKey.
+func (s *Server) mustBeSealed(t testing.TB, key string) {
+	t.Helper()
+	if strings.HasSuffix(key, "/") || strings.HasPrefix(key, ".kmsfs/") {
+		return
+	}
+	h, err := crypto.ParseHeader(s.Raw(t, key))
+	switch {
+	case err != nil:
+		t.Errorf("%s is not sealed: %v", key, err)
+	case len(h.EDKs) == 0 || h.EDKs[0].Info != s.EnvelopeKey:
+		t.Errorf("%s is sealed under %v, want %s", key, h.EDKs, s.EnvelopeKey)
+	}
+}
