@@ -44,6 +44,9 @@ const maxMeta = 2048
 // be applied by hand, because the request makes a new object.
 func (b *Bucket) inherit(ctx context.Context, op, key string, a Attrs, base *Object, tagged bool) (heritage, error) {
 	h := heritage{meta: a.Meta, headers: a.Headers, class: b.opts.StorageClass, op: op, key: key}
+	if b.sealing() && a.Xattrs != nil {
+		h.meta = withPlainXattrs(h.meta, nil) // as a mount without Envelope left them
+	}
 	if err := h.fit(); err != nil {
 		return h, err
 	}

@@ -11,6 +11,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/aws/aws-sdk-go-v2/service/s3/types"
 	"golang.org/x/sync/errgroup"
+
+	"github.com/kmsfs/kmsfs/crypto"
 )
 
 // copyStreams is how many parts of one large copy are made at a time.
@@ -20,8 +22,10 @@ const copyStreams = 8
 // when the answer has proven its encryption. src is pinned by its ETag: Kind
 // Stale says that it, or what c says of dst, changed; Exists that dst is there.
 // It takes over headers (unless a has its own), tags, storage class, lock and,
-// where readable, the ACL. src.Key == dst changes the attributes in place.
-// Once begun it is carried through: ctx only prevents the start.
+// where readable, the ACL, and of a sealed object all that belongs to its
+// message. src.Key == dst changes the attributes in place. What is bound to its
+// key is read and sealed anew. Kind KeyRejected refuses what should be sealed
+// and is not. Once begun it is carried through: ctx only prevents the start.
 func (b *Bucket) Copy(ctx context.Context, src Object, dst string, a Attrs, c Condition) (Object, error) {
 	if err := b.writable(opCopy, dst); err != nil {
 		return Object{}, err
@@ -38,15 +42,45 @@ func (b *Bucket) Copy(ctx context.Context, src Object, dst string, a Attrs, c Co
 	if src.Key == dst && c == (Condition{}) {
 		c.IfMatch = src.ETag // nobody's newer content is replaced by older
 	}
-	if src.Size > b.copyLimit {
+	switch {
+	case b.seals(src.Key) && src.Form != Sealed:
+		return Object{}, foreign(opCopy, dst, crypto.ErrForeign)
+	case src.stored() > b.copyLimit:
 		return b.copyLarge(ctx, src, dst, a, c)
 	}
 	h, err := b.inherit(ctx, opCopy, dst, a, &src, false)
+	if err == nil {
+		err = b.carry(ctx, &h, src, a)
+	}
 	if err != nil {
 		return Object{}, err
 	}
 	o, err := b.create(ctx, b.copying(src, dst, h, c))
-	return h.filled(o, src.Size), err
+	return h.filled(o, src.stored()), err
+}
+
+// carry completes h by what is stored with the message of src, or beside what
+// is not sealed, which a copy of it keeps.
+func (b *Bucket) carry(ctx context.Context, h *heritage, src Object, a Attrs) error {
+	a.Base = &src
+	bound := b.RenameRewrites() && src.Key != h.key // a marker's attributes are bound to its key
+	if src.Form != Sealed && (a.Xattrs != nil || bound || !b.sealing()) {
+		if err := b.dressPlain(ctx, h, a); err != nil || b.sealing() {
+			return err
+		}
+	}
+	h.form, h.sealed, h.xattrs, h.spliced = src.Form, src.Header, src.Xattrs, src.Spliced
+	if src.Form == Sealed && a.Xattrs != nil {
+		open, err := b.message(src).unlock(ctx, src.Header, false)
+		if err != nil {
+			return err
+		}
+		h.sealed = open.Header()
+		if h.xattrs, err = sealXattrs(open.Opener, a.Xattrs); err != nil {
+			return err
+		}
+	}
+	return h.fit()
 }
 
 // copying is the creation of dst by CopyObject.
@@ -63,7 +97,7 @@ func (b *Bucket) copying(src Object, dst string, h heritage, c Condition) creati
 			if removed {
 				return c, nil // src is back, and copied again
 			}
-			return b.mend(c, h.filled(bad, src.Size), removed, h)
+			return b.mend(c, h.filled(bad, src.stored()), removed, h)
 		}
 	}
 	return n
@@ -75,7 +109,7 @@ func (b *Bucket) mend(c creation, bad Object, removed bool, h heritage) (creatio
 	if removed {
 		return c, errors.New("there is nothing left to copy")
 	}
-	if bad.Size > b.copyLimit {
+	if bad.stored() > b.copyLimit {
 		return c, errors.New("too large to be copied onto itself at once")
 	}
 	caps := b.capabilities()
@@ -144,17 +178,16 @@ func (b *Bucket) unchanged(ctx context.Context, src Object) error {
 // copyLarge copies by parts what CopyObject does not take.
 func (b *Bucket) copyLarge(ctx context.Context, src Object, dst string, a Attrs, c Condition) (Object, error) {
 	a.Base = &src
-	u, err := b.createUpload(ctx, dst, a)
+	u, err := b.beginUpload(ctx, dst, a, func(ctx context.Context, h *heritage) error {
+		return b.carry(ctx, h, src, a)
+	})
 	if err != nil {
 		return Object{}, err
-	}
-	if src.Key != dst {
-		u.base = nil // it lends its attributes, not its place
 	}
 	parts, err := b.copyParts(ctx, u, src)
 	if err == nil {
 		var o Object
-		if o, err = b.completeUpload(ctx, u, parts, src.Size, c); err == nil {
+		if o, err = b.completeUpload(ctx, u, parts, src.stored(), c); err == nil {
 			return o, nil
 		}
 	}
@@ -162,14 +195,15 @@ func (b *Bucket) copyLarge(ctx context.Context, src Object, dst string, a Attrs,
 }
 
 func (b *Bucket) copyParts(ctx context.Context, u upload, src Object) ([]part, error) {
-	size := max(b.partCopy, (src.Size+maxParts-1)/maxParts)
-	parts := make([]part, (src.Size+size-1)/size)
+	stored := src.stored()
+	size := max(b.partCopy, (stored+maxParts-1)/maxParts)
+	parts := make([]part, (stored+size-1)/size)
 	group, ctx := errgroup.WithContext(context.WithoutCancel(ctx))
 	group.SetLimit(copyStreams)
 	for i := range parts {
 		group.Go(func() error {
 			off := int64(i) * size
-			p, err := b.copyPart(ctx, u, int32(i+1), src, off, min(size, src.Size-off))
+			p, err := b.copyPart(ctx, u, int32(i+1), src, off, min(size, stored-off))
 			parts[i] = p
 			return err
 		})

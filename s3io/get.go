@@ -74,7 +74,7 @@ func (b *Bucket) raw(ctx context.Context, o Object, off, n int64) (*answer, erro
 	if now := aws.ToString(out.ETag); now != "" && o.ETag != "" && now != o.ETag { // some servers ignore If-Match
 		return nil, errors.Join(&Error{Kind: Stale, Op: "get", Key: o.Key, Err: fmt.Errorf("its ETag is %s now, not %s", now, o.ETag)}, body.Close())
 	}
-	if err := rangeFault(out, off, n, max(o.Size, o.Stored)); err != nil {
+	if err := rangeFault(out, off, n, o.stored()); err != nil {
 		return nil, errors.Join(&Error{Kind: Integrity, Op: "get", Key: o.Key, Err: err}, body.Close())
 	}
 	return body, nil

@@ -32,6 +32,9 @@ type Object struct {
 	Spliced int64  // frames that splices sealed
 }
 
+// stored returns the bytes of the object.
+func (o Object) stored() int64 { return max(o.Size, o.Stored) }
+
 // Headers are the system metadata that copies carry over.
 type Headers struct {
 	ContentType, ContentEncoding, ContentLanguage string

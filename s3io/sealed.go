@@ -80,7 +80,7 @@ func (h heritage) own() map[string]string {
 // takes: it only saves requests, unless there is no other copy of it.
 func (h *heritage) fit() error {
 	size := h.size()
-	if size > maxMeta && h.form == Sealed {
+	if size > maxMeta && !marker(h.key) {
 		h.bare = true
 		size = h.size()
 	}
