@@ -23,8 +23,9 @@ const (
 	MaxPlainSize = int64(maxFrames-1) * FrameSize // bytes; far above what S3 stores
 )
 
-// SealedSize returns the size of the object that holds plain bytes whose
-// final frame is not full: what a writer makes that does not hold bytes back.
+// SealedSize returns the size of the object that holds plain bytes (0 and more)
+// and whose final frame is not full: what a writer makes that does not hold
+// bytes back.
 func SealedSize(plain int64) int64 {
 	return HeaderSize + plain/FrameSize*Stride + FinalOverhead + plain%FrameSize
 }
@@ -32,11 +33,10 @@ func SealedSize(plain int64) int64 {
 // PlainSize returns the size of the plaintext of an object of sealed bytes;
 // ok is false if no message of the profile has that size.
 func PlainSize(sealed int64) (plain int64, ok bool) {
-	b := sealed - MinSealedSize
-	if b < 0 {
+	if sealed < MinSealedSize {
 		return 0, false
 	}
-	n, r := b/Stride, b%Stride
+	n, r := (sealed-MinSealedSize)/Stride, (sealed-MinSealedSize)%Stride
 	if r > FrameSize || n >= maxFrames {
 		return 0, false
 	}
