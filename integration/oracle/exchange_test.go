@@ -12,7 +12,6 @@ import (
 	"testing"
 
 	"github.com/kmsfs/kmsfs/integration/harness"
-	"github.com/kmsfs/kmsfs/internal/sandbox"
 )
 
 // sizes are around the edges of frames.
@@ -24,17 +23,15 @@ const large = 70 << 20
 // exchange has the oracle that argv runs and a mount open what the other one
 // wrote.
 func exchange(t *testing.T, argv ...string) {
-	s := harness.Sandbox(t)
-	s.Key = "" // only the envelope encrypts
-	s.Sandbox.S3.Expect(nil)
+	s := harness.Sandbox(t).In(t, harness.Envelope)
 	o := newOracle(t, s, argv...)
 	theirs := map[int][]byte{}
 	for _, n := range sizes { // before the mount, which is to know nothing of them
 		theirs[n] = o.encrypt(t, bound, harness.Random(uint64(n), n))
-		s.Put(t, fmt.Sprint("theirs-", n), theirs[n], bare)
+		s.PutRaw(t, fmt.Sprint("theirs-", n), theirs[n])
 	}
-	s.Put(t, "elsewhere", o.encrypt(t, `{"aws:s3:arn":"arn:aws:s3:::elsewhere"}`, []byte("content")), bare)
-	m := s.Mount(t, "--envelope-key-id", sandbox.KeyAlias, "--sse", "none")
+	s.PutRaw(t, "elsewhere", o.encrypt(t, `{"aws:s3:arn":"arn:aws:s3:::elsewhere"}`, []byte("content")))
+	m := s.Mount(t)
 	for _, n := range sizes {
 		plain := harness.Random(uint64(n), n)
 		t.Run(fmt.Sprintf("mount opens %d bytes", n), func(t *testing.T) { reads(t, m, fmt.Sprint("theirs-", n), plain) })
@@ -42,7 +39,7 @@ func exchange(t *testing.T, argv ...string) {
 		t.Run(fmt.Sprintf("oracle opens %d bytes", n), func(t *testing.T) {
 			name := fmt.Sprint("ours-", n)
 			harness.Write(t, m.Path(name), plain)
-			o.opens(t, s.Get(t, name), plain)
+			o.opens(t, s.Raw(t, name), plain)
 		})
 	}
 	t.Run("both refuse what was changed", func(t *testing.T) { refuse(t, o, s, m, theirs[65_537]) })
@@ -54,7 +51,7 @@ func exchange(t *testing.T, argv ...string) {
 		for _, n := range sizes {
 			name, more := fmt.Sprint("theirs-", n), harness.Random(2, 100_000)
 			write(t, m.Path(name), os.O_APPEND, 0, more)
-			o.opens(t, s.Get(t, name), append(harness.Random(uint64(n), n), more...))
+			o.opens(t, s.Raw(t, name), append(harness.Random(uint64(n), n), more...))
 		}
 	})
 	t.Run("oracle opens what was spliced", func(t *testing.T) { spliced(t, o, s, m) })
@@ -102,13 +99,20 @@ func decrypts(t *testing.T, s *harness.Server, sealed, plain []byte) {
 // refuse checks that neither side opens a changed message, which shows that
 // both authenticate what they open.
 func refuse(t *testing.T, o oracle, s *harness.Server, m *harness.Mount, sealed []byte) {
-	for what, at := range map[string]int{"context": 45, "header tag": 1023, "first frame": 5000, "last byte": len(sealed) - 1} {
-		bad := flipped(sealed, at)
-		o.refuses(t, what, bad)
-		s.Put(t, "bad-"+what, bad, bare)
-		if _, err := os.ReadFile(m.Path("bad-" + what)); err == nil {
-			t.Errorf("%s: the mount opens it", what)
-		}
+	for what, bad := range map[string]struct {
+		at    int
+		errno syscall.Errno
+	}{
+		"context":    {45, syscall.EKEYREJECTED},
+		"header tag": {1023, syscall.EBADMSG},
+		"frame":      {5000, syscall.EBADMSG},
+		"last byte":  {len(sealed) - 1, syscall.EBADMSG},
+	} {
+		changed := flipped(sealed, bad.at)
+		o.refuses(t, what, changed)
+		s.PutRaw(t, what, changed)
+		_, err := os.ReadFile(m.Path(what))
+		harness.WantErrno(t, what, err, bad.errno)
 	}
 	o.refuses(t, "cut off", sealed[:len(sealed)-66_000])
 }
@@ -131,16 +135,16 @@ func write(t *testing.T, path string, mode int, off int64, b []byte) {
 func spliced(t *testing.T, o oracle, s *harness.Server, m *harness.Mount) {
 	plain := harness.Random(3, large)
 	harness.Write(t, m.Path("large"), plain)
-	before := s.Get(t, "large")[:1024]
+	before := s.Raw(t, "large")[:1024]
 	more := harness.Random(4, 3_000_000)
 	write(t, m.Path("large"), os.O_APPEND, 0, more)
 	plain = append(plain, more...)
-	o.opens(t, s.Get(t, "large"), plain)
+	o.opens(t, s.Raw(t, "large"), plain)
 
 	piece := harness.Random(5, 100_000)
 	write(t, m.Path("large"), 0, 20_000_001, piece)
 	copy(plain[20_000_001:], piece)
-	sealed := s.Get(t, "large")
+	sealed := s.Raw(t, "large")
 	o.opens(t, sealed, plain)
 	harness.Equal(t, "header, which a splice keeps", sealed[:1024], before)
 }

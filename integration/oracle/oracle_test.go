@@ -9,8 +9,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/aws/aws-sdk-go-v2/service/s3"
-
 	"github.com/kmsfs/kmsfs/integration/harness"
 	"github.com/kmsfs/kmsfs/internal/sandbox"
 )
@@ -32,7 +30,7 @@ type oracle struct {
 func newOracle(t *testing.T, s *harness.Server, argv ...string) oracle {
 	t.Helper()
 	env := append(s.Env(), "AWS_ENDPOINT_URL_KMS="+s.KMSURL(), "AWS_CA_BUNDLE="+s.CA(), "NODE_EXTRA_CA_CERTS="+s.CA(), "NODE_NO_WARNINGS=1")
-	return oracle{argv, s.KeyPart, env, t.TempDir()}
+	return oracle{argv, s.EnvelopeKey, env, t.TempDir()}
 }
 
 // convert runs a command whose last arguments are an input file, with the
@@ -86,6 +84,3 @@ func flipped(b []byte, at int) []byte {
 	b[at] ^= 1
 	return b
 }
-
-// bare takes from a Put what kmsfs would have asked for.
-func bare(in *s3.PutObjectInput) { in.ServerSideEncryption, in.SSEKMSKeyId = "", nil }
