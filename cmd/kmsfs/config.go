@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"slices"
@@ -19,7 +20,9 @@ type config struct {
 	dir    string
 
 	s3         s3io.Options
-	bucketKey  string // on, off, inherit; "" where not given
+	sealing    sealing
+	bucketKey  string            // on, off, inherit; "" where not given
+	context    map[string]string // pairs of the encryption context
 	onConflict string
 	tree       tree
 	run        process
@@ -39,12 +42,13 @@ type tree struct {
 
 // process is how the mount's process runs.
 type process struct {
-	foreground          bool
-	logLevel, logFormat string
-	logFile, pidFile    string
-	file                string // the configuration file
-	timeout             time.Duration
-	drainTimeout        time.Duration
+	foreground       bool
+	logLevel         *slog.LevelVar // can be changed while the mount runs
+	logFormat        string
+	logFile, pidFile string
+	file             string // the configuration file
+	timeout          time.Duration
+	drainTimeout     time.Duration
 }
 
 // Deadlines that the settings timeout and drain-timeout change.
@@ -73,12 +77,12 @@ func readConfig(in inputs) (*config, error) {
 		return nil, &usageError{err}
 	}
 	c := &config{
-		given: map[string]string{},
+		given:   map[string]string{},
+		sealing: newSealing(),
 		tree: tree{uid: uint32(os.Getuid()), gid: uint32(os.Getgid()), fileMode: 0o644, dirMode: 0o755,
 			attrTTL: time.Second, posixAttrs: true, noExec: in.noExec},
-		run: process{logLevel: "info", logFormat: "text", timeout: defaultTimeout, drainTimeout: defaultDrain},
+		run: process{logLevel: new(slog.LevelVar), logFormat: "text", timeout: defaultTimeout, drainTimeout: defaultDrain},
 	}
-	c.s3.Policy.Mode = s3io.ModeKMS
 	c.s3.Memory = s3io.DefaultMemory
 	for _, s := range settings() {
 		v, ok := values[s.name]
@@ -92,33 +96,21 @@ func readConfig(in inputs) (*config, error) {
 			}
 		}
 	}
-	if err := c.finish(); err != nil {
+	if err := c.finish(in.loose); err != nil {
 		return nil, &usageError{err}
 	}
 	return c, nil
 }
 
 // finish checks what settings say together and derives what depends on several.
-func (c *config) finish() error {
-	p := &c.s3.Policy
-	kms := p.Mode == s3io.ModeKMS || p.Mode == s3io.ModeDSSE
-	switch {
-	case p.Mode == s3io.ModeDSSE && c.bucketKey == "on":
-		return fmt.Errorf("%s: S3 has no bucket keys for aws:kms:dsse; leave out one of the two", c.given["bucket-key"])
-	case !kms && c.bucketKey != "":
-		return fmt.Errorf("%s has no meaning with --sse %s; leave out one of the two", c.given["bucket-key"], p.Mode)
-	case !kms && len(p.Context) > 0:
-		return fmt.Errorf("%s has no meaning with --sse %s; leave out one of the two", c.given["encryption-context"], p.Mode)
-	case p.Mode == s3io.ModeS3 && p.KeyID != "":
-		return fmt.Errorf("%s has no meaning with --sse AES256; leave out one of the two", c.given["sse-kms-key-id"])
-	}
-	switch c.bucketKey { // not given is for s3io to decide
-	case "on":
-		p.BucketKey = s3io.BucketKeyOn
-	case "off":
-		p.BucketKey = s3io.BucketKeyOff
-	case "inherit":
-		p.BucketKey = s3io.BucketKeyInherit
+func (c *config) finish(loose bool) error {
+	if !loose {
+		if err := c.finishEnvelope(); err != nil {
+			return err
+		}
+		if err := c.finishPolicy(); err != nil {
+			return err
+		}
 	}
 	if c.s3.PartSize > c.s3.SpoolSize && c.s3.SpoolSize > 0 && c.s3.PartSize > c.s3.Memory/8 {
 		return errors.New("--part-size is larger than --spool-size, but parts over an eighth of --memory go to the spool; raise --spool-size or lower --part-size")
@@ -128,6 +120,51 @@ func (c *config) finish() error {
 	c.s3.StateDir = cmp.Or(c.s3.StateDir, defaultStateDir())
 	return nil
 }
+
+// finishPolicy is finish for what S3 encrypts.
+func (c *config) finishPolicy() error {
+	p, sealed := &c.s3.Policy, c.s3.Envelope != nil
+	if p.Mode == "" && (!sealed || p.KeyID != "") {
+		p.Mode = s3io.ModeKMS
+	}
+	kms := c.sseKMS()
+	with := "--sse " + p.Mode
+	if p.Mode == "" {
+		with = "--" + envelopeKey + " unless --sse says aws:kms"
+	}
+	switch {
+	case p.Mode == s3io.ModeNone && !sealed:
+		return fmt.Errorf("%s: S3 is not to encrypt, so nothing would; add --%s, or use aws:kms", c.given["sse"], envelopeKey)
+	case p.Mode == s3io.ModeDSSE && c.bucketKey == "on":
+		return fmt.Errorf("%s: S3 has no bucket keys for aws:kms:dsse; leave out one of the two", c.given["bucket-key"])
+	case !kms && c.bucketKey != "" && (!sealed || c.bucketKey == "inherit"):
+		return fmt.Errorf("%s has no meaning with %s; leave out one of the two", c.given["bucket-key"], with)
+	case !kms && len(c.context) > 0 && !sealed:
+		return fmt.Errorf("%s has no meaning with %s; leave out one of the two", c.given["encryption-context"], with)
+	case !kms && p.Mode != s3io.ModeBucketDefault && p.KeyID != "":
+		return fmt.Errorf("%s has no meaning with %s; leave out one of the two", c.given["sse-kms-key-id"], with)
+	case !kms:
+		return nil
+	}
+	p.Context = c.context
+	switch c.bucketKey { // not given is for s3io to decide
+	case "on":
+		p.BucketKey = s3io.BucketKeyOn
+	case "off":
+		p.BucketKey = s3io.BucketKeyOff
+	case "inherit":
+		p.BucketKey = s3io.BucketKeyInherit
+	}
+	return nil
+}
+
+// sseKMS reports whether S3 is to encrypt under a KMS key.
+func (c *config) sseKMS() bool {
+	return c.s3.Policy.Mode == s3io.ModeKMS || c.s3.Policy.Mode == s3io.ModeDSSE
+}
+
+// sse names what S3 is to do.
+func (c *config) sse() string { return cmp.Or(c.s3.Policy.Mode, s3io.ModeBucketDefault) }
 
 // defaultStateDir returns /var/lib/kmsfs for root, what XDG says for others.
 func defaultStateDir() string {

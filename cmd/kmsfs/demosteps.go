@@ -62,7 +62,7 @@ func (d *demo) restic(ctx context.Context) (string, error) {
 
 // inspect shows one of the copied files as S3 sees it.
 func (d *demo) inspect(ctx context.Context) (string, error) {
-	found, err := inspectPath(ctx, filepath.Join(d.dir, largeName))
+	found, err := inspectPath(ctx, filepath.Join(d.dir, largeName), "")
 	if err != nil {
 		return "", err
 	}

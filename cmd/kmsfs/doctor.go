@@ -33,11 +33,12 @@ what a mount does: an upload is begun and aborted, and one object below
 .kmsfs/ is written, read and deleted. Prints the least IAM policy and the
 statement that the key's policy needs. Exit status 1 if a mount would fail.`,
 		Example: `  kmsfs doctor s3://backup/laptop --sse-kms-key-id alias/backup
+  kmsfs doctor s3://backup/laptop --envelope-key-id alias/backup --write-only
   kmsfs doctor --json s3://backup --read-only`,
 		Args: between(1, 1, "a bucket as s3://BUCKET[/PREFIX]"),
 	}
 	cmd.Flags().BoolVar(&asJSON, "json", false, "machine-readable output")
-	addFlags(cmd.Flags(), encryption, connection, access)
+	addFlags(cmd.Flags(), encryption, envelope, connection, access)
 	addFlag(cmd.Flags(), "config")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		c, err := readConfig(inputs{flags: cmd.Flags(), env: s.env, args: map[string][]string{"source": args}})
@@ -63,7 +64,7 @@ statement that the key's policy needs. Exit status 1 if a mount would fail.`,
 // when that fails.
 func diagnose(ctx context.Context, c *config) diagnosis {
 	d := diagnosis{Source: c.source.String(), Checks: localChecks(c.tree.allowOther)}
-	d.Checks = append(d.Checks, credentialsCheck(ctx, c))
+	d.Checks = append(append(d.Checks, envelopeChecks(c)...), credentialsCheck(ctx, c))
 	p := &patient{c: c}
 	for _, step := range []struct {
 		name  string
@@ -71,6 +72,7 @@ func diagnose(ctx context.Context, c *config) diagnosis {
 	}{
 		{"bucket, region, key", p.open},
 		{"list objects", p.list},
+		{"envelope key", p.envelopeKey},
 		{"encryption proven", p.probe},
 		{"put object", p.put},
 		{"get object", p.get},
@@ -100,7 +102,7 @@ func diagnose(ctx context.Context, c *config) diagnosis {
 	for _, found := range d.Checks {
 		d.OK = d.OK && found.State != stateFail
 	}
-	d.IAMPolicy, d.KeyPolicy = leastPolicies(c, p.key(), p.versioned())
+	d.IAMPolicy, d.KeyPolicy = leastPolicies(c, p.key(), p.sealed(), p.versioned())
 	return d
 }
 
@@ -112,6 +114,7 @@ type patient struct {
 	c       *config
 	bucket  *s3io.Bucket // nil: could not be opened
 	caps    s3io.Capabilities
+	locked  bool // the envelope key cannot be used
 	proven  bool
 	object  s3io.Object // the probe object
 	written bool
@@ -143,7 +146,7 @@ func (p *patient) list(ctx context.Context, found *check) error {
 }
 
 func (p *patient) probe(ctx context.Context, found *check) error {
-	if p.bucket == nil || p.c.s3.ReadOnly {
+	if p.bucket == nil || p.c.s3.ReadOnly || p.locked {
 		return errNotDone
 	}
 	var err error
@@ -151,7 +154,7 @@ func (p *patient) probe(ctx context.Context, found *check) error {
 		return err
 	}
 	p.proven = true
-	found.Detail = p.c.s3.Policy.Mode
+	found.Detail = p.c.sse()
 	if key := p.bucket.Key(); key != "" {
 		found.Detail += " under " + key
 	}
@@ -195,12 +198,12 @@ func (p *patient) put(ctx context.Context, found *check) error {
 		return err
 	}
 	p.object, p.written = o, true
-	found.Detail = "s3:PutObject and kms:GenerateDataKey are granted"
+	found.Detail = "s3:PutObject" + p.and("kms:GenerateDataKey")
 	return nil
 }
 
 func (p *patient) get(ctx context.Context, found *check) error {
-	if !p.written {
+	if !p.written || p.c.s3.Envelope != nil && p.c.s3.Envelope.WriteOnly {
 		return errNotDone
 	}
 	body, err := p.bucket.Get(ctx, p.object, 0, -1)
@@ -215,7 +218,7 @@ func (p *patient) get(ctx context.Context, found *check) error {
 	if !bytes.Equal(content, []byte(probeText)) {
 		return errors.New("the probe object came back changed; do not use this server")
 	}
-	found.Detail = "s3:GetObject and kms:Decrypt are granted"
+	found.Detail = "s3:GetObject" + p.and("kms:Decrypt")
 	return nil
 }
 
@@ -244,6 +247,26 @@ func (p *patient) key() string {
 		return p.bucket.Key()
 	}
 	return p.c.s3.Policy.KeyID
+}
+
+// sealed returns the ARNs of the envelope keys, or what is known of them.
+func (p *patient) sealed() []string {
+	switch {
+	case p.c.s3.Envelope == nil:
+		return nil
+	case p.bucket != nil:
+		return p.bucket.EnvelopeKeys()
+	}
+	return p.c.s3.Envelope.KeyIDs
+}
+
+// and ends the sentence that something is granted, with the KMS action that S3
+// needs as well, as far as it asks KMS.
+func (p *patient) and(action string) string {
+	if p.bucket.Key() == "" {
+		return " is granted"
+	}
+	return " and " + action + " are granted"
 }
 
 // versioned says whether the bucket may have versions.
@@ -276,6 +299,6 @@ func printDiagnosis(w io.Writer, d diagnosis) error {
 	if d.KeyPolicy == nil {
 		return nil
 	}
-	fmt.Fprintln(w, "\nStatement for the key's policy (needed across accounts, or where the key does not delegate to IAM):")
+	fmt.Fprintln(w, "\nStatements for the policies of the keys (needed across accounts, or where the key does not delegate to IAM):")
 	return printJSON(w, d.KeyPolicy)
 }

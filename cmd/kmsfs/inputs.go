@@ -17,6 +17,7 @@ type inputs struct {
 	options []option            // after -o
 	env     []string            // of the process: NAME=VALUE
 	noExec  bool                // noexec was among the words of mount(8)
+	loose   bool                // for a command that mounts nothing: settings need not make sense together
 }
 
 // value is what one setting was given in its strongest place.

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -25,31 +24,49 @@ type inspected struct {
 	Mode         string            `json:"sse"`
 	KMSKey       string            `json:"kms_key,omitempty"`
 	BucketKey    bool              `json:"bucket_key"`
-	Size         int64             `json:"size"`
+	Size         int64             `json:"size"` // of the content
 	ETag         string            `json:"etag"`
 	Version      string            `json:"version,omitempty"`
 	Modified     time.Time         `json:"modified"`
 	StorageClass string            `json:"storage_class,omitempty"`
 	Metadata     map[string]string `json:"metadata,omitempty"`
+	Envelope     *inspectedMessage `json:"envelope,omitempty"` // absent where the content is not sealed
 }
 
 func newInspect(s std) *cobra.Command {
 	var asJSON bool
+	var prefix, verify string
 	cmd := &cobra.Command{
 		Use:   "inspect PATH|s3://BUCKET/KEY",
 		Short: "Show how one object is encrypted",
 		Long: `Show how one object is encrypted, as S3 answers now: the mode, the KMS key, the
-bucket key, and what kmsfs keeps in its metadata. A PATH on a mount is looked
-up with the mount's own credentials.`,
+bucket key, and what kmsfs keeps in its metadata; of an envelope object also
+what its header says: the KMS keys, the encryption context, the frames. A PATH
+on a mount is looked up with the mount's own credentials. KMS is not asked, and
+nothing is proven, unless --verify wants it: that opens the header, and with
+--verify=full every frame.`,
 		Example: `  kmsfs inspect /mnt/backup/data.tar
+  kmsfs inspect --verify=full /mnt/backup/data.tar
   kmsfs inspect --json s3://backup/laptop/data.tar`,
 		Args: between(1, 1, "a path on a mount, or s3://BUCKET/KEY"),
 	}
 	cmd.Flags().BoolVar(&asJSON, "json", false, "machine-readable output")
+	cmd.Flags().StringVar(&verify, "verify", "", "have KMS open an envelope object: header, or full for all its frames")
+	cmd.Flags().Lookup("verify").NoOptDefVal = verifyHeader
+	addPrefix(cmd, &prefix)
 	addFlags(cmd.Flags(), connection)
 	addFlag(cmd.Flags(), "config")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		found, err := inspect(cmd.Context(), s, args[0], inputs{flags: cmd.Flags(), env: s.env})
+		if verify != "" && verify != verifyHeader && verify != verifyFull {
+			return &usageError{fmt.Errorf("--verify: %q is unknown; use %s or %s", verify, verifyHeader, verifyFull)}
+		}
+		look := inspectPath
+		if strings.HasPrefix(args[0], "s3://") {
+			look = func(ctx context.Context, url, verify string) (inspected, error) {
+				return inspectURL(ctx, inputs{flags: cmd.Flags(), env: s.env}, url, prefix, verify)
+			}
+		}
+		found, err := look(cmd.Context(), args[0], verify)
 		if err != nil {
 			return err
 		}
@@ -61,41 +78,25 @@ up with the mount's own credentials.`,
 	return cmd
 }
 
-// inspect looks the object up through its mount, or in the bucket.
-func inspect(ctx context.Context, s std, what string, in inputs) (inspected, error) {
-	if !strings.HasPrefix(what, "s3://") {
-		return inspectPath(ctx, what)
-	}
-	in.args = map[string][]string{"source": {what}}
-	c, err := readConfig(in)
-	if err != nil {
-		return inspected{}, err
-	}
-	if c.source.key == "" {
-		return inspected{}, &usageError{fmt.Errorf("%s names no object; write s3://BUCKET/KEY", what)}
-	}
-	c.s3.Prefix, c.s3.ReadOnly, c.s3.StateDir = "", true, ""
-	c.s3.Policy = s3io.Policy{Mode: s3io.ModeS3} // any policy: nothing is written, no key is needed
-	b, err := s3io.Open(ctx, c.s3)
+// inspectURL looks the object up in its bucket.
+func inspectURL(ctx context.Context, in inputs, url, prefix, verify string) (inspected, error) {
+	b, key, err := openObject(ctx, in, url, prefix, &s3io.Envelope{Any: true})
 	if err != nil {
 		return inspected{}, err
 	}
 	defer b.Close(ctx)
-	return inspectObject(ctx, b, "s3://"+c.source.bucket+"/", c.source.key)
+	return inspectObject(ctx, b.Bucket, b.root, key, verify)
 }
 
 // inspectPath asks the mount in which path lies.
-func inspectPath(ctx context.Context, path string) (inspected, error) {
+func inspectPath(ctx context.Context, path, verify string) (inspected, error) {
 	dir, below, err := mountOf(path)
 	if err != nil {
 		return inspected{}, err
 	}
-	e, err := ctl.Call(ctx, dir, ctl.Request{Op: ctl.OpInspect, Key: below}, nil)
+	e, err := ask(ctx, dir, ctl.Request{Op: ctl.OpInspect, Key: below, Verify: verify}, nil)
 	if err != nil {
-		return inspected{}, fmt.Errorf("inspect %s: %w; run the command as the user that mounted %s", path, err, dir)
-	}
-	if e.Error != "" {
-		return inspected{}, errors.New(e.Error)
+		return inspected{}, fmt.Errorf("inspect %s: %w", path, err)
 	}
 	var found inspected
 	if err := json.Unmarshal(e.Result, &found); err != nil {
@@ -104,8 +105,9 @@ func inspectPath(ctx context.Context, path string) (inspected, error) {
 	return found, nil
 }
 
-// inspectObject asks S3 about the key below the URL root. A key without an object may be a directory's marker.
-func inspectObject(ctx context.Context, b *s3io.Bucket, root, key string) (inspected, error) {
+// inspectObject asks S3 about the key below the URL root. A key without an
+// object may be a directory's marker.
+func inspectObject(ctx context.Context, b *s3io.Bucket, root, key, verify string) (inspected, error) {
 	o, err := b.Head(ctx, key)
 	if s3io.KindOf(err) == s3io.NotExist && !strings.HasSuffix(key, "/") {
 		o, err = b.Head(ctx, key+"/")
@@ -116,10 +118,16 @@ func inspectObject(ctx context.Context, b *s3io.Bucket, root, key string) (inspe
 	if err != nil {
 		return inspected{}, err
 	}
-	return inspected{
+	found := inspected{
 		URL: root + o.Key, Mode: o.Encryption.Algorithm, KMSKey: o.Encryption.KeyID, BucketKey: o.Encryption.BucketKey,
 		Size: o.Size, ETag: o.ETag, Version: o.VersionID, Modified: o.LastModified.UTC(), StorageClass: o.StorageClass, Metadata: o.Meta,
-	}, nil
+	}
+	if o.Form == s3io.Sealed {
+		found.Envelope, err = inspectMessage(ctx, b, o, verify)
+	} else if verify != "" {
+		err = fmt.Errorf("verify %s: it is no envelope object, so there is nothing to prove; leave --verify out", found.URL)
+	}
+	return found, err
 }
 
 // printInspected prints found for people.
@@ -131,17 +139,24 @@ func printInspected(w io.Writer, found inspected) error {
 		}
 	}
 	mode := found.Mode
-	if mode == "" {
+	if mode == "" && found.Envelope != nil {
+		mode = "none by S3: only the envelope"
+	} else if mode == "" {
 		mode = "NONE: stored without server-side encryption"
 	}
 	row("object", found.URL)
-	row("encryption", mode)
+	if e := found.Envelope; e != nil {
+		e.print(row)
+		row("S3 encryption", mode)
+	} else {
+		row("encryption", mode)
+	}
 	row("KMS key", found.KMSKey)
 	if strings.HasPrefix(found.Mode, s3io.ModeKMS) {
 		row("bucket key", onOff(found.BucketKey))
 		row("context", "not disclosed by S3")
 	}
-	row("size", fmt.Sprintf("%d (%s)", found.Size, humanize.IBytes(uint64(found.Size))))
+	row("size", bytesText(found.Size))
 	row("ETag", found.ETag)
 	row("version", found.Version)
 	row("modified", found.Modified.Format(time.RFC3339))
@@ -151,6 +166,9 @@ func printInspected(w io.Writer, found inspected) error {
 	}
 	return t.Flush()
 }
+
+// bytesText is a size, exact and readable.
+func bytesText(n int64) string { return fmt.Sprintf("%d (%s)", n, humanize.IBytes(uint64(n))) }
 
 // onOff is how the settings spell b.
 func onOff(b bool) string {

@@ -14,13 +14,10 @@ import (
 	"github.com/kmsfs/kmsfs/internal/ctl"
 )
 
-// newLogHandler writes to w in the format and from the level that was asked for.
+// newLogHandler writes to w in the format and from the level that p says at
+// each time.
 func newLogHandler(w io.Writer, p process) slog.Handler {
-	var level slog.Level
-	if err := level.UnmarshalText([]byte(p.logLevel)); err != nil {
-		level = slog.LevelInfo // cannot be: the setting takes only known words
-	}
-	options := &slog.HandlerOptions{Level: level}
+	options := &slog.HandlerOptions{Level: p.logLevel}
 	if p.logFormat == "json" {
 		return slog.NewJSONHandler(w, options)
 	}

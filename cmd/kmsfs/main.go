@@ -36,6 +36,7 @@ var errReported = errors.New("reported")
 
 // std is what a command talks to.
 type std struct {
+	in       io.Reader
 	out, err io.Writer
 	env      []string
 	args     []string // of the command line, for the process that a mount starts
@@ -44,7 +45,7 @@ type std struct {
 }
 
 func main() {
-	s := std{out: os.Stdout, err: os.Stderr, env: os.Environ()}
+	s := std{in: os.Stdin, out: os.Stdout, err: os.Stderr, env: os.Environ()}
 	if name := filepath.Base(os.Args[0]); name == helperName {
 		os.Exit(runHelper(s, os.Args[1:]))
 	}
@@ -137,7 +138,8 @@ func newRoot(s std) *cobra.Command {
 		return &usageError{fmt.Errorf("%w; %s --help lists all flags", err, cmd.CommandPath())}
 	})
 	root.SetUsageFunc(printUsage)
-	root.AddCommand(newMount(s), newUmount(s), newDoctor(s), newDemo(s), newSandbox(s), newInspect(s), newVersion(s))
+	root.AddCommand(newMount(s), newUmount(s), newDoctor(s), newDemo(s), newSandbox(s), newInspect(s),
+		newDecrypt(s), newRekey(s), newStats(s), newCtl(s), newVersion(s))
 	return root
 }
 

@@ -205,7 +205,7 @@ func (w *world) eventually(what string, ok func() bool) {
 
 func TestGoldenHelp(t *testing.T) {
 	w := newWorld(t)
-	for _, command := range []string{"", "mount", "umount", "doctor", "demo", "sandbox", "inspect", "version"} {
+	for _, command := range []string{"", "mount", "umount", "doctor", "demo", "sandbox", "inspect", "decrypt", "rekey", "stats", "ctl", "version"} {
 		args := strings.Fields(command + " --help")
 		got := w.must(args...)
 		golden := filepath.Join("testdata", "help"+strings.ReplaceAll(" "+command, " ", "-")+".txt")

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"strings"
 
 	"github.com/kmsfs/kmsfs/s3io"
@@ -23,12 +24,13 @@ type iamStatement struct {
 }
 
 // leastPolicies returns what a mount of c needs: the policy of its user or
-// role and, for a customer's key, what the key's policy must grant. What a
-// read-only mount does not need is left out.
-func leastPolicies(c *config, key string, versioned bool) (user, ofKey *iamPolicy) {
+// role and, for a customer's keys, what their policies must grant. key is that
+// of S3's encryption, sealed are those of envelope mode. What a read-only or a
+// write-only mount does not need is left out.
+func leastPolicies(c *config, key string, sealed []string, versioned bool) (user, ofKey *iamPolicy) {
 	bucket := c.source.bucket
 	if !strings.HasPrefix(bucket, "arn:") {
-		bucket = "arn:" + partition(key) + ":s3:::" + bucket
+		bucket = "arn:" + partition(cmp.Or(key, strings.Join(sealed[:min(1, len(sealed))], ""))) + ":s3:::" + bucket
 	}
 	objects := bucket + "/" + c.s3.Prefix + "*"
 	if strings.HasPrefix(c.source.bucket, "arn:") { // of an access point
@@ -46,26 +48,40 @@ func leastPolicies(c *config, key string, versioned bool) (user, ofKey *iamPolic
 		}
 		onKey = append(onKey, "kms:GenerateDataKey")
 	}
-	if c.s3.Policy.Mode == s3io.ModeBucketDefault {
+	if c.sse() == s3io.ModeBucketDefault {
 		onBucket = append(onBucket, "s3:GetEncryptionConfiguration")
 	}
 	list := iamStatement{Sid: "KmsfsBucket", Effect: "Allow", Action: onBucket, Resource: bucket}
 	user = &iamPolicy{Version: "2012-10-17", Statement: []iamStatement{list,
 		{Sid: "KmsfsObjects", Effect: "Allow", Action: onObjects, Resource: objects}}}
-	if c.s3.Policy.Mode == s3io.ModeS3 || key == "" {
+	onKeys := append(throughS3(c, key, onKey), sealStatements(c, sealed, bucket)...)
+	if len(onKeys) == 0 {
 		return user, nil
 	}
-	throughS3 := map[string]map[string][]string{"StringLike": {"kms:ViaService": {"s3.*." + domain(key)}}}
-	if region := regionOf(key); region != "" {
-		throughS3 = map[string]map[string][]string{"StringEquals": {"kms:ViaService": {"s3." + region + "." + domain(key)}}}
+	user.Statement = append(user.Statement, onKeys...)
+	ofKey = &iamPolicy{Version: user.Version}
+	for _, s := range onKeys {
+		s.Principal = map[string]string{"AWS": "REPLACE WITH THE ARN OF THE USER OR ROLE THAT MOUNTS"}
+		s.Resource = "*" // in a key's policy, the key
+		ofKey.Statement = append(ofKey.Statement, s)
 	}
-	use := iamStatement{Sid: "KmsfsKeyThroughS3", Effect: "Allow", Action: onKey, Resource: keyResource(key), Condition: throughS3}
-	describe := iamStatement{Sid: "KmsfsDescribeKey", Effect: "Allow", Action: []string{"kms:DescribeKey"}, Resource: keyResource(key)}
-	user.Statement = append(user.Statement, use, describe)
-	principal := map[string]string{"AWS": "REPLACE WITH THE ARN OF THE USER OR ROLE THAT MOUNTS"}
-	use.Principal, describe.Principal = principal, principal
-	use.Resource, describe.Resource = "*", "*" // in a key's policy, the key
-	return user, &iamPolicy{Version: "2012-10-17", Statement: []iamStatement{use, describe}}
+	return user, ofKey
+}
+
+// throughS3 returns what S3 needs to be allowed of its KMS key on behalf of the
+// mount.
+func throughS3(c *config, key string, actions []string) []iamStatement {
+	if c.s3.Policy.Mode == s3io.ModeS3 || c.s3.Policy.Mode == s3io.ModeNone || key == "" {
+		return nil
+	}
+	condition := map[string]map[string][]string{"StringLike": {"kms:ViaService": {"s3.*." + domain(key)}}}
+	if region := regionOf(key); region != "" {
+		condition = map[string]map[string][]string{"StringEquals": {"kms:ViaService": {"s3." + region + "." + domain(key)}}}
+	}
+	return []iamStatement{
+		{Sid: "KmsfsKeyThroughS3", Effect: "Allow", Action: actions, Resource: keyResource(key), Condition: condition},
+		{Sid: "KmsfsDescribeKey", Effect: "Allow", Action: []string{"kms:DescribeKey"}, Resource: keyResource(key)},
+	}
 }
 
 // keyResource returns an ARN that names key; an alias cannot be a resource.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -8,6 +9,7 @@ import (
 	"log/slog"
 	"os"
 	"runtime/debug"
+	"strings"
 	"sync"
 	"time"
 
@@ -24,6 +26,7 @@ type server struct {
 	log    *slog.Logger
 	bucket *s3io.Bucket
 	tree   *fs.FS
+	since  time.Time     // when it was mounted
 	ready  chan struct{} // closed when the mount can be used: the fields above are set
 	gone   chan struct{} // closed when the kernel has unmounted
 	taken  chan struct{} // closed when a client took the mount away from its users
@@ -62,6 +65,11 @@ func serve(c *config, log *slog.Logger, ready func(warnings []string) error) (er
 		return err
 	}
 	defer control.Close() // last: clients wait for it as the end of the process
+	closeKeys, err := c.openKeyCache(func(text string) { log.Warn(text) })
+	if err != nil {
+		return err
+	}
+	defer closeKeys()
 	if m.bucket, err = s3io.Open(first, c.s3); err != nil {
 		return err
 	}
@@ -69,6 +77,7 @@ func serve(c *config, log *slog.Logger, ready func(warnings []string) error) (er
 	if err := m.mount(first); err != nil {
 		return err
 	}
+	m.since = time.Now()
 	close(m.ready)
 	if err := m.announce(ready); err != nil {
 		return errors.Join(err, m.detach())
@@ -158,7 +167,11 @@ func (m *server) announce(ready func([]string) error) error {
 	if err := ready(m.bucket.Warnings()); err != nil {
 		return fmt.Errorf("nobody waits for the mount any more: %w", err)
 	}
-	m.log.Info("mounted", "source", m.c.source.String(), "dir", m.c.dir, "sse", m.c.s3.Policy.Mode, "key", m.bucket.Key(), "version", version())
+	about := []any{"source", m.c.source.String(), "dir", m.c.dir, "sse", m.c.sse(), "key", m.bucket.Key()}
+	if m.c.s3.Envelope != nil {
+		about = append(about, "envelope", strings.Join(m.bucket.EnvelopeKeys(), " "))
+	}
+	m.log.Info("mounted", append(about, "version", version())...)
 	_, err := daemon.SdNotify(false, daemon.SdNotifyReady)
 	if err != nil {
 		m.log.Warn("systemd was not told that the mount is ready", "error", err)
@@ -206,23 +219,39 @@ func (m *server) answer(ctx context.Context, r ctl.Request, progress func([]stri
 	switch r.Op {
 	case ctl.OpStatus:
 		return ctl.Event{Status: &ctl.Status{PID: os.Getpid(), Version: version(), Source: m.c.source.String(),
-			Dir: m.c.dir, Key: m.bucket.Key(), Mode: m.c.s3.Policy.Mode}}
+			Dir: m.c.dir, Key: m.bucket.Key(), Mode: m.c.sse(), Envelope: m.bucket.EnvelopeKeys()}}
 	case ctl.OpDrain:
 		return failedEvent(m.drain(ctx, progress))
 	case ctl.OpUnmount:
 		return m.unmount(ctx, r.Force, progress)
 	case ctl.OpInspect:
-		found, err := inspectObject(ctx, m.bucket, "s3://"+m.c.s3.Bucket+"/"+m.c.s3.Prefix, r.Key)
-		if err != nil {
+		return resultEvent(inspectObject(ctx, m.bucket, "s3://"+m.c.s3.Bucket+"/"+m.c.s3.Prefix, r.Key, r.Verify))
+	case ctl.OpStats:
+		return resultEvent(m.statistics(), nil)
+	case ctl.OpFlushKeys:
+		if m.c.s3.Envelope == nil {
+			return ctl.Event{Error: "this mount has no data keys of its own: without --" + envelopeKey + " S3 asks KMS itself"}
+		}
+		m.bucket.Keyring().Flush()
+		m.log.Info("data keys flushed")
+		return ctl.Event{}
+	case ctl.OpLogLevel:
+		if err := logLevel(m.c, r.Level); err != nil {
 			return ctl.Event{Error: err.Error()}
 		}
-		raw, err := json.Marshal(found)
-		if err != nil {
-			return ctl.Event{Error: err.Error()}
-		}
-		return ctl.Event{Result: raw}
+		m.log.Info("log level changed", "level", r.Level)
+		return ctl.Event{}
 	}
 	return ctl.Event{Error: fmt.Sprintf("this mount (version %s) does not know the request %q; use the same version for both", version(), r.Op)}
+}
+
+// resultEvent is the last event of a request that is answered with v.
+func resultEvent(v any, err error) ctl.Event {
+	raw, encodeErr := json.Marshal(v)
+	if err = cmp.Or(err, encodeErr); err != nil {
+		return ctl.Event{Error: err.Error()}
+	}
+	return ctl.Event{Result: raw}
 }
 
 // failedEvent is the last event of a drain.

@@ -13,6 +13,7 @@ type group string
 // The groups, in the order of --help.
 const (
 	encryption  group = "Encryption"
+	envelope    group = "Envelope"
 	connection  group = "Connection"
 	access      group = "Access"
 	consistency group = "Consistency"
@@ -22,7 +23,7 @@ const (
 )
 
 // groups lists those that have flags.
-var groups = [...]group{encryption, connection, access, consistency, resources, running}
+var groups = [...]group{encryption, envelope, connection, access, consistency, resources, running}
 
 // A setting is one value that can be given as a flag, after -o, as a variable
 // KMSFS_NAME, or in the configuration file.
@@ -49,7 +50,7 @@ const minMemory = 32 << 20
 
 // settings is the table that drives flags, -o, variables and the file.
 func settings() []setting {
-	list := encryptionSettings()
+	list := append(encryptionSettings(), envelopeSettings()...)
 	list = append(list, connectionSettings()...)
 	list = append(list, treeSettings()...)
 	list = append(list, resourceSettings()...)
@@ -58,15 +59,15 @@ func settings() []setting {
 
 func encryptionSettings() []setting {
 	return []setting{
-		{name: "sse", group: encryption, arg: "MODE", def: s3io.ModeKMS,
-			help: "aws:kms, aws:kms:dsse, AES256 or bucket-default",
+		{name: "sse", group: encryption, arg: "MODE", def: "aws:kms, bucket-default with --envelope-key-id",
+			help: "aws:kms, aws:kms:dsse, AES256, bucket-default, or none with --envelope-key-id",
 			set: oneOf(func(c *config) *string { return &c.s3.Policy.Mode },
-				[]string{s3io.ModeKMS, s3io.ModeDSSE, s3io.ModeS3, s3io.ModeBucketDefault}, "none")},
+				[]string{s3io.ModeKMS, s3io.ModeDSSE, s3io.ModeS3, s3io.ModeBucketDefault, s3io.ModeNone})},
 		{name: "sse-kms-key-id", group: encryption, arg: "KEY", def: "the AWS managed key aws/s3",
 			help: "id, ARN, alias/NAME or alias ARN of the KMS key",
 			set:  text(func(c *config) *string { return &c.s3.Policy.KeyID })},
 		{name: "bucket-key", group: encryption, arg: "on|off|inherit", def: "on, off for aws:kms:dsse", bare: "on",
-			help: "S3 Bucket Key, which saves KMS calls; inherit leaves it to the bucket",
+			help: "one data key for many objects, which saves KMS calls; inherit leaves it to the bucket",
 			set:  oneOf(func(c *config) *string { return &c.bucketKey }, []string{"on", "off", "inherit"})},
 		{name: "encryption-context", group: encryption, arg: "K=V", list: true,
 			help: "pair of the KMS encryption context; not secret; repeatable",
@@ -147,8 +148,7 @@ func runningSettings() []setting {
 	return []setting{
 		{name: "foreground", group: running, bare: "true", help: "stay in the foreground and log to standard error",
 			set: boolean(func(c *config) *bool { return &c.run.foreground })},
-		{name: "log-level", group: running, arg: "LEVEL", def: "info", help: "debug, info, warn or error",
-			set: oneOf(func(c *config) *string { return &c.run.logLevel }, []string{"debug", "info", "warn", "error"})},
+		{name: "log-level", group: running, arg: "LEVEL", def: "info", help: "debug, info, warn or error", set: logLevel},
 		{name: "log-format", group: running, arg: "FORMAT", def: "text", help: "text or json",
 			set: oneOf(func(c *config) *string { return &c.run.logFormat }, []string{"text", "json"})},
 		{name: "log-file", group: running, arg: "FILE", def: "the system log when in the background", help: "where to log",

@@ -88,6 +88,9 @@ func TestPrecedence(t *testing.T) {
 // demands one for every setting, so that none can be forgotten.
 var samples = map[string]string{
 	"sse": "aws:kms:dsse", "sse-kms-key-id": "alias/a", "bucket-key": "off", "encryption-context": "k=v",
+	"envelope-key-id": "alias/e", "context-scope": "object", "context-bucket": "other", "accept-context-bucket": "copy",
+	"write-only": "on", "splice": "off", "require-mlock": "on", "allow-key-id": "alias/old", "foreign": "read-only",
+	"key-cache-ttl": "1m", "kms-grace": "0", "key-cache": "off", "kms-grant-token": "token",
 	"endpoint-url": "https://s3.example.com", "kms-endpoint-url": "https://kms.example.com", "region": "eu-central-1",
 	"profile": "p", "path-style": "on", "ca-bundle": "/ca.pem", "insecure-http": "on", "request-payer": "on",
 	"expected-bucket-owner": "111122223333", "storage-class": "STANDARD_IA",
@@ -103,10 +106,6 @@ var samples = map[string]string{
 // must come to the same and differ from the default.
 func TestEverySettingWorksInEveryPlace(t *testing.T) {
 	opaque := cmp.Exporter(func(reflect.Type) bool { return true })
-	nothing, err := given{}.read(t)
-	if err != nil {
-		t.Fatal(err)
-	}
 	for _, s := range settings() {
 		text, ok := samples[s.name]
 		if s.name == "config" {
@@ -127,8 +126,17 @@ func TestEverySettingWorksInEveryPlace(t *testing.T) {
 			places["-o"] = given{options: "rw," + under + "=" + text}
 			places["-o -"] = given{options: s.name + "=" + text}
 		}
+		var base given
+		if s.group == envelope && s.name != envelopeKey { // no meaning without it
+			base.env = []string{"KMSFS_ENVELOPE_KEY_ID=alias/e"}
+		}
+		nothing, err := base.read(t)
+		if err != nil {
+			t.Fatal(err)
+		}
 		var first *config
 		for place, g := range places {
+			g.env = append(g.env, base.env...)
 			c, err := g.read(t)
 			if err != nil {
 				t.Errorf("%s as %s: %v", s.name, place, err)
@@ -167,7 +175,7 @@ func TestBadValuesAreRefused(t *testing.T) {
 		{"dsse with bucket key in the file", given{flags: []string{"--sse=aws:kms:dsse"}, file: `bucket-key = true`}, `"true" is unknown; use on or off or inherit`},
 		{"AES256 with key", given{flags: []string{"--sse=AES256", "--sse-kms-key-id=alias/x"}}, `has no meaning with --sse AES256`},
 		{"AES256 with context", given{flags: []string{"--sse=AES256", "--encryption-context=a=b"}}, `has no meaning`},
-		{"none", given{flags: []string{"--sse=none"}}, `"none" is not in this release`},
+		{"none", given{flags: []string{"--sse=none"}}, `^--sse: S3 is not to encrypt, so nothing would; add --envelope-key-id, or use aws:kms$`},
 		{"unknown mode", given{flags: []string{"--sse=kms"}}, `"kms" is unknown; use aws:kms or`},
 		{"later policy", given{flags: []string{"--on-conflict=keep"}}, `^--on-conflict: "keep" is not in this release; use fail$`},
 		{"flag twice", given{flags: []string{"--region=a", "--region=b"}}, `given twice`},

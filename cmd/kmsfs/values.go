@@ -135,18 +135,40 @@ func owner(field func(*config) *uint32) setter {
 	}
 }
 
+// appended accepts any value of a repeatable setting but an empty one.
+func appended(field func(*config) *[]string) setter {
+	return func(c *config, v string) error {
+		if v == "" {
+			return errors.New("names nothing; give a value, or leave it out")
+		}
+		*field(c) = append(*field(c), v)
+		return nil
+	}
+}
+
+// logLevels are the words for what is logged from.
+var logLevels = []string{"debug", "info", "warn", "error"}
+
+// logLevel accepts one of logLevels.
+func logLevel(c *config, v string) error {
+	if !slices.Contains(logLevels, v) {
+		return fmt.Errorf("%q is unknown; use %s", v, strings.Join(logLevels, " or "))
+	}
+	return c.run.logLevel.UnmarshalText([]byte(v))
+}
+
 // contextPair accepts one K=V of the encryption context.
 func contextPair(c *config, v string) error {
 	k, value, ok := strings.Cut(v, "=")
 	if !ok || k == "" {
 		return fmt.Errorf("%q is not a pair; write it as KEY=VALUE", v)
 	}
-	if old, twice := c.s3.Policy.Context[k]; twice {
+	if old, twice := c.context[k]; twice {
 		return fmt.Errorf("key %q is given twice, with %q and %q; give it once", k, old, value)
 	}
-	if c.s3.Policy.Context == nil {
-		c.s3.Policy.Context = map[string]string{}
+	if c.context == nil {
+		c.context = map[string]string{}
 	}
-	c.s3.Policy.Context[k] = value
+	c.context[k] = value
 	return nil
 }

@@ -14,17 +14,22 @@ import (
 
 // Operations that a mount understands.
 const (
-	OpStatus  = "status"  // answers with Event.Status
-	OpDrain   = "drain"   // waits until everything written is in S3
-	OpUnmount = "unmount" // drains, unmounts, ends the process
-	OpInspect = "inspect" // answers with the object under Request.Key
+	OpStatus    = "status"     // answers with Event.Status
+	OpDrain     = "drain"      // waits until everything written is in S3
+	OpUnmount   = "unmount"    // drains, unmounts, ends the process
+	OpInspect   = "inspect"    // answers with the object under Request.Key
+	OpStats     = "stats"      // answers with the mount's counters
+	OpFlushKeys = "flush-keys" // forgets all data keys: the next use of each asks KMS
+	OpLogLevel  = "log-level"  // logs from Request.Level on
 )
 
 // Request is what a client asks of a mount.
 type Request struct {
-	Op    string `json:"op"`
-	Force bool   `json:"force,omitempty"` // unmount: even if something cannot be saved
-	Key   string `json:"key,omitempty"`   // inspect: path below the mount point
+	Op     string `json:"op"`
+	Force  bool   `json:"force,omitempty"`  // unmount: even if something cannot be saved
+	Key    string `json:"key,omitempty"`    // inspect: path below the mount point
+	Verify string `json:"verify,omitempty"` // inspect: how far to prove the object
+	Level  string `json:"level,omitempty"`  // log-level: debug, info, warn or error
 }
 
 // Event is one line of the answer.
@@ -44,8 +49,10 @@ type Status struct {
 	Version string `json:"version"`
 	Source  string `json:"source"` // s3://BUCKET/PREFIX
 	Dir     string `json:"dir"`
-	Key     string `json:"kms_key,omitempty"`
+	Key     string `json:"kms_key,omitempty"` // of S3's encryption
 	Mode    string `json:"sse"`
+
+	Envelope []string `json:"envelope_keys,omitempty"` // KMS keys that content is sealed under
 }
 
 // Handler carries out one request. It may call progress any number of times
