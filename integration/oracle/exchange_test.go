@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/kmsfs/kmsfs/integration/harness"
+	"github.com/kmsfs/kmsfs/internal/sandbox"
 )
 
 // sizes are around the edges of frames.
@@ -55,6 +56,7 @@ func exchange(t *testing.T, argv ...string) {
 		}
 	})
 	t.Run("oracle opens what was spliced", func(t *testing.T) { spliced(t, o, s, m) })
+	t.Run("oracle opens by the second key", func(t *testing.T) { secondKey(t, o, s) })
 }
 
 // reads compares a file's size in its directory and by stat, and its content at
@@ -147,4 +149,13 @@ func spliced(t *testing.T, o oracle, s *harness.Server, m *harness.Mount) {
 	sealed := s.Raw(t, "large")
 	o.opens(t, sealed, plain)
 	harness.Equal(t, "header, which a splice keeps", sealed[:1024], before)
+}
+
+// secondKey seals under two KMS keys, and with a context whose names UTF-8 and
+// UTF-16 sort differently, and has the oracle open it with the second key only.
+func secondKey(t *testing.T, o oracle, s *harness.Server) {
+	o.key = s.Sandbox.KMS.KeyARN(sandbox.KeyAlias)
+	m := s.OtherHost().Mount(t, "--envelope-key-id", o.key, "--encryption-context", "\uff5e=1", "--encryption-context", "\U0001d4b3=2")
+	harness.Write(t, m.Path("two"), []byte("content"))
+	o.opens(t, s.Raw(t, "two"), []byte("content"))
 }
