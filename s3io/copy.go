@@ -71,7 +71,7 @@ func (b *Bucket) carry(ctx context.Context, h *heritage, src Object, a Attrs) er
 	}
 	h.form, h.sealed, h.xattrs, h.spliced = src.Form, src.Header, src.Xattrs, src.Spliced
 	if src.Form == Sealed && a.Xattrs != nil {
-		open, err := b.message(src).unlock(ctx, src.Header, false)
+		open, err := b.message(src).unlock(ctx, src.Header)
 		if err != nil {
 			return err
 		}

@@ -65,11 +65,6 @@ func (e *Envelope) validate(o Options) error {
 	if e == nil {
 		return nil
 	}
-	for name := range e.Context {
-		if name == "" || name == "aws:s3:arn" || strings.HasPrefix(name, "aws-crypto-") {
-			return misuse(fmt.Sprintf("the encryption context may not name %q", name), "choose another name with --encryption-context")
-		}
-	}
 	switch {
 	case len(e.KeyIDs) == 0 && !o.ReadOnly:
 		return misuse("no key is named to seal files under", "name one with --envelope-key-id, or use --read-only")

@@ -21,7 +21,7 @@ type message struct {
 // opened is what opens the frames of a message.
 type opened struct {
 	*crypto.Opener
-	own bool // made of the header that the object begins with, not of the one in its metadata
+	own bool // by the header that the object begins with, known to be that
 }
 
 func (b *Bucket) message(o Object) *message {
@@ -43,10 +43,10 @@ func (m *message) lock(ctx context.Context) error {
 }
 
 // unlock returns what opens the message. Unless that is known already the
-// keyring is asked about the header h, which is the object's own or comes from
-// its metadata. Where there is none there, or it is refused, the own one is
-// fetched.
-func (m *message) unlock(ctx context.Context, h *crypto.Header, own bool) (*opened, error) {
+// keyring is asked about the header h, if there is one. What is refused, and
+// not for the moment only, gets a second chance by the object's own header,
+// fetched anew.
+func (m *message) unlock(ctx context.Context, h *crypto.Header) (*opened, error) {
 	if known := m.opened.Load(); known != nil {
 		return known, nil
 	}
@@ -57,18 +57,22 @@ func (m *message) unlock(ctx context.Context, h *crypto.Header, own bool) (*open
 	if known := m.opened.Load(); known != nil {
 		return known, nil
 	}
+	var err error
 	if h == nil {
-		return m.openOwn(ctx, nil)
+		h, err = m.b.ownHeader(ctx, m.object)
 	}
-	open, err := m.ask(ctx, h, own)
-	if err != nil && !own && lasting(err) {
-		if better, second := m.openOwn(ctx, h); better != nil {
-			return better, nil
-		} else if second != nil && !lasting(second) {
-			return nil, second
+	if h != nil {
+		var open *opened
+		if open, err = m.ask(ctx, h, false); err == nil {
+			return open, nil
 		}
 	}
-	return open, err
+	if lasting(err) {
+		if open, second := m.openOwn(ctx, h); open != nil || second != nil {
+			return open, second
+		}
+	}
+	return nil, err
 }
 
 // instead returns what opens the message after failed did not: nil where
@@ -91,8 +95,8 @@ func (m *message) instead(ctx context.Context, failed *opened) (*opened, error) 
 	return better, err
 }
 
-// openOwn opens the message by the object's own header, unless that is refused
-// already; then it returns nil. The caller has the turn.
+// openOwn opens the message by the object's own header; nil if that is refused.
+// The caller has the turn.
 func (m *message) openOwn(ctx context.Context, refused *crypto.Header) (*opened, error) {
 	if refused != nil && m.object.Form != Sealed {
 		return nil, nil // a marker has none
@@ -141,7 +145,7 @@ func (b *Bucket) Unlock(ctx context.Context, o Object) error {
 	case o.Header == nil:
 		return nil
 	}
-	_, err := b.message(o).unlock(ctx, o.Header, false)
+	_, err := b.message(o).unlock(ctx, o.Header)
 	return err
 }
 
@@ -152,7 +156,7 @@ func (b *Bucket) passes(o Object) bool {
 
 // metadata opens what is stored beside the message.
 func (m *message) metadata(ctx context.Context, open func(*crypto.Opener) error) error {
-	o, err := m.unlock(ctx, m.object.Header, false)
+	o, err := m.unlock(ctx, m.object.Header)
 	for err == nil {
 		failure := open(o.Opener)
 		if !errors.Is(failure, crypto.ErrTampered) {

@@ -8,6 +8,8 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/aws/aws-sdk-go-v2/service/s3/types"
+
+	"github.com/kmsfs/kmsfs/crypto"
 )
 
 // EchoLevel says which answers of a server carry the proof of encryption.
@@ -61,7 +63,7 @@ func (b *Bucket) Probe(ctx context.Context) (Capabilities, error) {
 	ctx, deadline := b.reading(ctx)
 	defer deadline.stop()
 	if b.sealing() {
-		if err := keyError(ctx, "probe the envelope key", "", b.keys.Check(ctx)); err != nil {
+		if err := b.probeKeys(ctx); err != nil {
 			return Capabilities{}, err
 		}
 	}
@@ -78,6 +80,18 @@ func (b *Bucket) Probe(ctx context.Context) (Capabilities, error) {
 			"): kmsfs asks before it writes, but two hosts that write at once may not notice each other")
 	}
 	return caps, nil
+}
+
+// probeKeys proves that files can be sealed and, unless that is not wanted,
+// opened again.
+func (b *Bucket) probeKeys(ctx context.Context) error {
+	const op = "probe the envelope key"
+	err := b.keys.Check(ctx)
+	var unfit *crypto.KeyError
+	if err == nil || errors.As(err, &unfit) || errors.Is(err, crypto.ErrTampered) {
+		return keyError(ctx, op, "", err)
+	}
+	return &Error{Kind: Misconfigured, Op: op, Err: err} // headers have no room for all keys and contexts
 }
 
 // missing names the conditions that the server does not honour.

@@ -4,8 +4,12 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"io"
 	"sync"
 	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
 
 	"github.com/kmsfs/kmsfs/crypto"
 )
@@ -16,7 +20,7 @@ import (
 // name is opened under accepted keys alone, and has to fit the object's header.
 const (
 	rewrapDir  = ".kmsfs/rewrap/" // entries have the names of crypto.RewrapName
-	maxRewrap  = 16 << 10         // bytes of an entry that are read
+	maxRewrap  = 16 << 10         // bytes of an entry that are read; none has more
 	rewrapTTL  = time.Minute      // how long an answer is believed, also that there is no entry
 	rewrapHeld = 4096             // answers that are kept
 )
@@ -44,9 +48,15 @@ func (b *Bucket) Rewrapped(ctx context.Context, old crypto.EDK) (crypto.EDK, boo
 	if a, known := b.rewraps.get(key, now); known {
 		return a.edk, a.found, nil
 	}
-	_, edk, err := b.readRewrap(ctx, key)
-	if err != nil && KindOf(err) != NotExist {
-		return crypto.EDK{}, false, err
+	edk, _, err := b.readRewrap(ctx, key)
+	switch KindOf(err) {
+	case Integrity:
+		b.warn(fmt.Sprintf("an entry of the rewrap registry is ignored: %v", err))
+	case NotExist:
+	default:
+		if err != nil {
+			return crypto.EDK{}, false, err
+		}
 	}
 	b.rewraps.put(key, rewrapAnswer{edk: edk, found: err == nil, until: now.Add(rewrapTTL)})
 	return edk, err == nil, nil
@@ -59,12 +69,12 @@ func (b *Bucket) PutRewrap(ctx context.Context, r crypto.Rewrapped) (bool, error
 	key, text := rewrapDir+r.Name(), crypto.EncodeRewrap(r.New)
 	for n := 0; ; n++ {
 		c := Condition{IfAbsent: true}
-		o, there, err := b.readRewrap(ctx, key)
+		there, etag, err := b.readRewrap(ctx, key)
 		switch {
 		case err == nil && there.Info == r.New.Info:
 			return false, nil
 		case err == nil || KindOf(err) == Integrity:
-			c = Condition{IfMatch: o.ETag}
+			c = Condition{IfMatch: etag}
 		case KindOf(err) != NotExist:
 			return false, err
 		}
@@ -76,31 +86,26 @@ func (b *Bucket) PutRewrap(ctx context.Context, r crypto.Rewrapped) (bool, error
 	}
 }
 
-// readRewrap reads the entry of that key. Kind NotExist says that there is
-// none, Integrity that it is none.
-func (b *Bucket) readRewrap(ctx context.Context, key string) (Object, crypto.EDK, error) {
+// readRewrap reads the entry of that key, and its ETag. Kind NotExist says that
+// there is none, Integrity that it is none.
+func (b *Bucket) readRewrap(ctx context.Context, key string) (edk crypto.EDK, etag string, err error) {
 	const op = "read the rewrap registry"
 	ctx, deadline := b.reading(ctx)
 	defer deadline.stop()
-	o, _, err := b.head(ctx, key, "")
+	out, err := b.s3.GetObject(ctx, &s3.GetObjectInput{Bucket: &b.opts.Bucket, Key: aws.String(b.full(key))})
 	if err != nil {
-		return o, crypto.EDK{}, err
+		return edk, "", classify(ctx, op, key, err)
 	}
-	malformed := func(why error) error {
-		return &Error{Kind: Integrity, Op: op, Key: key, Err: why, Hint: "run kmsfs rekey again"}
-	}
-	if o.Size == 0 || o.Size > maxRewrap {
-		return o, crypto.EDK{}, malformed(fmt.Errorf("%d bytes are no entry", o.Size))
-	}
-	text, err := b.rawAll(ctx, o, 0, o.Size)
+	defer out.Body.Close()
+	etag = aws.ToString(out.ETag)
+	text, err := io.ReadAll(io.LimitReader(out.Body, maxRewrap+1))
 	if err != nil {
-		return o, crypto.EDK{}, err
+		return edk, etag, classify(ctx, op, key, err)
 	}
-	edk, err := crypto.ParseRewrap(text)
-	if err != nil {
-		return o, crypto.EDK{}, malformed(err)
+	if edk, err = crypto.ParseRewrap(text); err != nil {
+		err = &Error{Kind: Integrity, Op: op, Key: key, Err: err, Hint: "run kmsfs rekey again"}
 	}
-	return o, edk, nil
+	return edk, etag, err
 }
 
 func (r *registry) get(key string, now time.Time) (rewrapAnswer, bool) {

@@ -145,7 +145,7 @@ func keyError(ctx context.Context, op, key string, err error) error {
 	case errors.As(err, &unfit) && unfit.Reason != crypto.Unanswered:
 		e.Kind = keyKind(unfit.Reason)
 	default:
-		return classify(ctx, op, key, err)
+		e.Kind, e.Hint = kindOf(ctx, err)
 	}
 	return e
 }

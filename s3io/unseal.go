@@ -47,7 +47,7 @@ func (m *message) unseal(ctx context.Context, off, n, from int64) (*unsealed, er
 		u.last = crypto.FrameAt(u.end - 1)
 	}
 	if h := m.object.Header; h != nil {
-		if _, err := m.unlock(ctx, h, false); err != nil {
+		if _, err := m.unlock(ctx, h); err != nil {
 			return nil, err
 		}
 	}
@@ -106,19 +106,15 @@ func (u *unsealed) begin() (err error) {
 	if u.open != nil {
 		return nil
 	}
-	if !u.head {
-		u.open, err = u.m.unlock(u.ctx, headerIn(u.body.meta), false)
-		return err
+	h := headerIn(u.body.meta)
+	if u.head {
+		if err := u.fill(crypto.HeaderSize); err != nil {
+			return err
+		}
+		h, _ = crypto.ParseHeader(u.buf[:crypto.HeaderSize]) // else unlock says why not
+		u.head, u.got = false, 0
 	}
-	if err := u.fill(crypto.HeaderSize); err != nil {
-		return err
-	}
-	h, err := crypto.ParseHeader(u.buf[:crypto.HeaderSize])
-	if err != nil {
-		return foreign("get", u.m.object.Key, err)
-	}
-	u.head, u.got = false, 0
-	u.open, err = u.m.unlock(u.ctx, h, true)
+	u.open, err = u.m.unlock(u.ctx, h)
 	return err
 }
 
