@@ -55,16 +55,16 @@ func (s *Server) In(t testing.TB, m Mode) *Server {
 	}
 	s.EnvelopeKey = box.KMS.KeyARN(sandbox.OtherAlias)
 	s.vault = &vault{box: box}
-	s.vault.ring = s.Keyring(t, crypto.KeyringOptions{AnyKey: true, AnyContext: true})
+	s.vault.ring = s.Keyring(t, s.EnvelopeKey, crypto.KeyringOptions{AnyKey: true, AnyContext: true})
 	return s
 }
 
 // KMS returns the sandbox whose KMS the mounts ask.
 func (s *Server) KMS() *sandbox.Server { return s.vault.box }
 
-// Keyring returns a keyring that seals for the server's bucket under
-// EnvelopeKey unless o says other, until the end of the test.
-func (s *Server) Keyring(t testing.TB, o crypto.KeyringOptions) *crypto.Keyring {
+// Keyring returns a keyring that seals under a KMS key, for the server's bucket
+// unless o says other, until the end of the test.
+func (s *Server) Keyring(t testing.TB, keyARN string, o crypto.KeyringOptions) *crypto.Keyring {
 	t.Helper()
 	http := s.httpClient(t)
 	client := func(region string) crypto.KMS {
@@ -76,11 +76,9 @@ func (s *Server) Keyring(t testing.TB, o crypto.KeyringOptions) *crypto.Keyring 
 	if o.Bucket == "" {
 		o.Bucket = "arn:aws:s3:::" + s.Bucket
 	}
-	if len(o.Keys) == 0 {
-		key, err := crypto.ResolveKey(context.Background(), client(sandbox.Region), s.EnvelopeKey, "")
-		Must(t, err)
-		o.Keys = []crypto.Key{key}
-	}
+	key, err := crypto.ResolveKey(context.Background(), client(sandbox.Region), keyARN, "")
+	Must(t, err)
+	o.Keys = []crypto.Key{key}
 	ring, err := crypto.NewKeyring(client, o)
 	Must(t, err)
 	t.Cleanup(ring.Close)

@@ -49,6 +49,16 @@ func (b *lockedBuffer) String() string {
 	return b.buf.String()
 }
 
+// Run runs another command of kmsfs as a client of the server, and returns what
+// it says.
+func (s *Server) Run(t testing.TB, args ...string) (string, error) {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), Binary(t), args...)
+	cmd.Env = append(os.Environ(), s.Env()...)
+	out, err := cmd.CombinedOutput()
+	return string(out), err
+}
+
 // Mount mounts the server's bucket with the server's connection flags and
 // flags, and unmounts it at the end of the test.
 func (s *Server) Mount(t testing.TB, flags ...string) *Mount {

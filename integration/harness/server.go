@@ -51,8 +51,12 @@ func (s *Server) Env() []string {
 	}, s.env...)
 }
 
-// Flags are the connection flags of kmsfs for the server.
-func (s *Server) Flags() []string {
+// Flags are the flags of mounts of the server: where it is, and how the mode
+// encrypts.
+func (s *Server) Flags() []string { return append(s.Connection(), s.encryption()...) }
+
+// Connection are the flags that say where the server is.
+func (s *Server) Connection() []string {
 	flags := []string{"--endpoint-url", s.URL, "--path-style"}
 	if s.kmsURL != "" {
 		flags = append(flags, "--kms-endpoint-url", s.kmsURL)
@@ -60,7 +64,7 @@ func (s *Server) Flags() []string {
 	if s.ca != "" {
 		flags = append(flags, "--ca-bundle", s.ca)
 	}
-	return append(flags, s.encryption()...)
+	return flags
 }
 
 // encryption are the flags that say how the mode encrypts.

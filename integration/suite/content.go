@@ -14,9 +14,9 @@ import (
 	"github.com/kmsfs/kmsfs/integration/harness"
 )
 
-// sizes straddle every boundary of the write path: nothing, one request, the
-// part size, several parts.
-var sizes = []int{0, 1, 4096, 128<<10 + 1, 5<<20 - 1, 5 << 20, 8<<20 - 1, 8 << 20, 8<<20 + 1, 16 << 20, 41 << 20}
+// sizes straddle every boundary of the write path: nothing, a frame of envelope
+// objects, one request, the part size, several parts.
+var sizes = []int{0, 1, 4096, 64<<10 - 1, 64 << 10, 64<<10 + 1, 128<<10 + 1, 5<<20 - 1, 5 << 20, 8<<20 - 1, 8 << 20, 8<<20 + 1, 16 << 20, 41 << 20}
 
 func roundTrip(t *testing.T, s *harness.Server) {
 	m := s.Mount(t)
@@ -229,7 +229,7 @@ func unsupported(t *testing.T, s *harness.Server) {
 	harness.Write(t, m.Path("f"), []byte("x"))
 	harness.WantErrno(t, "symlink", os.Symlink("f", m.Path("link")), syscall.ENOTSUP)
 	harness.WantErrno(t, "hard link", os.Link(m.Path("f"), m.Path("hard")), syscall.EPERM)
-	harness.WantErrno(t, "setxattr", syscall.Setxattr(m.Path("f"), "user.x", []byte("1"), 0), syscall.ENOTSUP)
+	harness.WantErrno(t, "setxattr of an ACL", syscall.Setxattr(m.Path("f"), "system.posix_acl_access", []byte("\x02\x00\x00\x00"), 0), syscall.ENOTSUP)
 	harness.WantErrno(t, "create below .kmsfs", os.Mkdir(m.Path(".kmsfs"), 0o755), syscall.EPERM)
 	if got := harness.Names(t, m.Dir); strings.Join(got, " ") != "f" {
 		t.Errorf("the tree has %q, want f alone", got)

@@ -1,6 +1,7 @@
 package suite
 
 import (
+	"bytes"
 	"os"
 	"path/filepath"
 	"strings"
@@ -55,6 +56,51 @@ func attributes(t *testing.T, s *harness.Server) {
 	check("after a remount")
 	harness.Want(t, m.Path("before"), harness.Random(1, 9<<20))
 	harness.Want(t, m.Path("after"), []byte("content"))
+	s.MustBeEncrypted(t)
+}
+
+func extendedAttributes(t *testing.T, s *harness.Server) {
+	m := s.Mount(t)
+	const name = "user.origin"
+	marked := harness.Marked(40)
+	set := func(path string) { harness.Must(t, syscall.Setxattr(m.Path(path), name, marked, 0)) }
+	want := func(when, path string) {
+		t.Helper()
+		buf := make([]byte, 100)
+		n, err := syscall.Getxattr(m.Path(path), name, buf)
+		if err != nil || !bytes.Equal(buf[:n], marked) {
+			t.Errorf("%s: %s of %s is %q, %v", when, name, path, buf[:max(n, 0)], err)
+		}
+	}
+	f, err := os.Create(m.Path("first"))
+	harness.Must(t, err)
+	set("first")
+	_, err = f.Write(harness.Random(1, 9<<20))
+	harness.Must(t, err)
+	harness.Must(t, f.Close())
+	harness.Must(t, os.Mkdir(m.Path("dir"), 0o755))
+	set("dir")
+	harness.Write(t, m.Path("dir/later"), []byte("content"))
+	set("dir/later")
+	harness.Must(t, os.Rename(m.Path("dir/later"), m.Path("renamed")))
+	harness.Write(t, m.Path("first"), []byte("replaced"))
+	tool(t, nil, "cp", "-a", m.Path("renamed"), m.Path("copy"))
+	paths := []string{"first", "dir", "renamed", "copy"}
+	for _, path := range paths {
+		want("at once", path)
+	}
+	m.Unmount()
+	for _, key := range []string{"first", "dir/", "renamed", "copy"} {
+		for of, value := range s.Head(t, key).Metadata {
+			if form := harness.Shown([]byte(value)); form != "" && s.Mode != harness.SSE {
+				t.Errorf("%s shows the attribute %s in its metadata %s", key, form, of)
+			}
+		}
+	}
+	m = s.Mount(t)
+	for _, path := range paths {
+		want("after a remount", path)
+	}
 	s.MustBeEncrypted(t)
 }
 

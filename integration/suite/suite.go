@@ -30,6 +30,7 @@ func Cases() []Case {
 		{"implied directories and markers", impliedDirectories},
 		{"odd names", oddNames},
 		{"attributes are kept", attributes},
+		{"extended attributes are kept", extendedAttributes},
 		{"inode numbers are stable", inodeNumbers},
 		{"unlink of an open file", unlinkOpen},
 		{"what is not supported is refused", unsupported},
