@@ -42,12 +42,13 @@ type Key struct {
 // ResolveKey asks KMS which key id names (a key id, a key ARN, an alias or an
 // alias ARN) and whether it can encrypt objects in region. An alias is
 // resolved here, once: later changes of the alias do not move the key. Where
-// region is empty, a key of any region will do. Every error is a *KeyError.
-func ResolveKey(ctx context.Context, d Describer, id, region string) (Key, error) {
+// region is empty, a key of any region will do. grants are tokens of grants that
+// may be new. Every error is a *KeyError.
+func ResolveKey(ctx context.Context, d Describer, id, region string, grants ...string) (Key, error) {
 	if err := checkID(id, region); err != nil {
 		return Key{}, err
 	}
-	out, err := d.DescribeKey(ctx, &kms.DescribeKeyInput{KeyId: aws.String(id)})
+	out, err := d.DescribeKey(ctx, &kms.DescribeKeyInput{KeyId: aws.String(id), GrantTokens: grants})
 	if err != nil {
 		return Key{}, describeError(id, err)
 	}

@@ -68,7 +68,7 @@ type Keyring struct {
 	o         KeyringOptions // normalised
 	accepted  []string       // ARNs of the KMS keys that objects may be under
 	partition [16]byte       // keeps its entries in the cache apart from other Keyrings'
-	dial      func(region string) KMS
+	kms       func(region string) KMS
 	vault     *vault
 	ctx       context.Context // ends with Close, and all requests with it
 	cancel    context.CancelFunc
@@ -82,19 +82,18 @@ type Keyring struct {
 
 	sealed, opened atomic.Int64
 
-	mu      sync.Mutex // guards the fields below; never held over I/O
-	closed  bool
-	clients map[string]KMS // by region
-	flight  *flight        // that replaces the write key
-	failed  *flight        // the latest, if it failed
-	calls   map[string]int64
-	errors  int64     // calls that brought one
-	outage  bool      // KMS did not answer the latest call
-	warned  time.Time // of the latest outage that was warned of
+	mu     sync.Mutex // guards the fields below; never held over I/O
+	closed bool
+	flight *flight // that replaces the write key
+	failed *flight // the latest, if it failed
+	calls  map[string]int64
+	errors int64     // calls that brought one
+	outage bool      // KMS did not answer the latest call
+	warned time.Time // of the latest outage that was warned of
 }
 
-// NewKeyring returns a Keyring whose client for a region is kms(region), which
-// is called once for each. It asks KMS nothing.
+// NewKeyring returns a Keyring whose client for a region is kms(region), called
+// for each request. It asks KMS nothing.
 func NewKeyring(kms func(region string) KMS, o KeyringOptions) (*Keyring, error) {
 	if o.TTL < 0 || o.Bucket == "" && !o.AnyContext {
 		return nil, fmt.Errorf("new keyring: bucket %q, TTL %v", o.Bucket, o.TTL)
@@ -107,8 +106,8 @@ func NewKeyring(kms func(region string) KMS, o KeyringOptions) (*Keyring, error)
 	if o.Warn == nil {
 		o.Warn = func(string) {}
 	}
-	k := &Keyring{o: o, dial: kms, now: time.Now, maxMessages: maxMessages, maxSealed: maxSealed,
-		clients: map[string]KMS{}, calls: map[string]int64{}}
+	k := &Keyring{o: o, kms: kms, now: time.Now, maxMessages: maxMessages, maxSealed: maxSealed,
+		calls: map[string]int64{}}
 	for _, key := range o.Keys {
 		k.accepted = append(k.accepted, key.ARN)
 	}

@@ -41,7 +41,7 @@ func ask[In, Out any](ctx context.Context, k *Keyring, op, arn string,
 	call, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
 	defer context.AfterFunc(k.ctx, cancel)()
-	out, err := method(k.client(keyRegion(arn)), call, in)
+	out, err := method(k.kms(keyRegion(arn)), call, in)
 	if err != nil {
 		err = requestError(op, arn, err)
 	}
@@ -134,18 +134,6 @@ func (k *Keyring) keep(plain []byte, from *string, arn string) (*DataKey, error)
 		return nil, &KeyError{ID: arn, Reason: Unanswered, Detail: "gave a data key that could not be kept", Err: err}
 	}
 	return key, nil
-}
-
-// client returns the client for a region, the same each time.
-func (k *Keyring) client(region string) KMS {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	c, ok := k.clients[region]
-	if !ok {
-		c = k.dial(region)
-		k.clients[region] = c
-	}
-	return c
 }
 
 // keyRegion returns the region in the ARN of a KMS key.
