@@ -22,9 +22,12 @@ const describeTimeout = 15 * time.Second
 // resolve settles what creating requests carry and what answers must prove, as
 // far as that is known before the probe.
 func (b *Bucket) resolve(ctx context.Context, cfg aws.Config) error {
-	e := expectation{algorithm: b.policy.Mode, none: b.policy.Mode == ModeNone}
+	e := expectation{algorithm: b.policy.Mode}
 	key, err := b.policy.KeyID, error(nil)
-	if b.policy.Mode == ModeBucketDefault {
+	switch b.policy.Mode {
+	case ModeNone:
+		e = expectation{none: true}
+	case ModeBucketDefault:
 		if e, key, err = b.bucketDefault(ctx, cfg); err != nil {
 			return err
 		}

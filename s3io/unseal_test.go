@@ -4,13 +4,18 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"math/rand/v2"
+	"net/http"
 	"slices"
+	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
 
 	"github.com/kmsfs/kmsfs/crypto"
+	"github.com/kmsfs/kmsfs/internal/sandbox"
 )
 
 const frame = crypto.FrameSize
@@ -234,4 +239,56 @@ func TestFlippedByteOnTheWay(t *testing.T) {
 	s.flip("pre/k", 20, 0) // whatever is asked for
 	_, err := s.read(b, o, 5*frame, 10)
 	wantKind(t, err, Integrity)
+}
+
+// TestReaderOpensSealedObjects compares reads of 8 goroutines with the content,
+// while a part of all answers is cut, reset, refused, or has a flipped bit.
+func TestReaderOpensSealedObjects(t *testing.T) {
+	s := newStage(t)
+	plain := noise(9 << 20)
+	sealed, _ := s.seal(s.vault(func(o *Options) { o.Envelope.ContextBucket = "b" }), "k", plain, false)
+	server := newObjectServer(sealed)
+	var faults atomic.Int64 // one of so many GETs fails; 0 is none
+	server.hook = func(w http.ResponseWriter, _ *http.Request, asked stretch) bool {
+		n := faults.Load()
+		if n == 0 || rand.Int64N(n) != 0 {
+			return false
+		}
+		switch rand.IntN(4) {
+		case 0:
+			server.refuse(w, http.StatusServiceUnavailable, "SlowDown")
+		case 1, 2:
+			server.cut(w, asked, rand.IntN(2) == 0)
+		case 3:
+			server.head(w, asked, fakeETag)
+			content := bytes.Clone(sealed[asked.off:asked.end])
+			content[rand.IntN(len(content))] ^= 1
+			_, _ = w.Write(content)
+		}
+		return true
+	}
+	b := openFake(t, server, func(o *Options) {
+		t.Setenv("AWS_ACCESS_KEY_ID", sandbox.AccessKey)
+		t.Setenv("AWS_SECRET_ACCESS_KEY", sandbox.SecretKey)
+		o.KMSEndpoint, o.CABundle = s.box.KMSURL(), s.box.CAFile()
+		o.Envelope = &Envelope{KeyIDs: []string{sandbox.KeyAlias}}
+	})
+	rapid.Check(t, func(t *rapid.T) {
+		faults.Store(rapid.SampledFrom([]int64{0, 0, 30, 10}).Draw(t, "faults"))
+		seed := rapid.Uint64().Draw(t, "seed")
+		r := b.NewReader(Object{Key: "pre/k", Form: Sealed, Size: int64(len(plain)), Stored: int64(len(sealed)), ETag: fakeETag})
+		defer r.Close()
+		var wg sync.WaitGroup
+		errs := make(chan error, 8)
+		for g := range uint64(8) {
+			wg.Go(func() { errs <- readAbout(r, plain, rand.New(rand.NewPCG(seed, g))) })
+		}
+		wg.Wait()
+		close(errs)
+		for err := range errs {
+			if err != nil && faults.Load() == 0 || err != nil && KindOf(err) != Integrity && KindOf(err) != KeyRejected {
+				t.Fatal(err) // of the rest, two flips of one frame in a row are possible
+			}
+		}
+	})
 }
