@@ -30,10 +30,10 @@ type rekeyResult struct {
 	Already   int64 `json:"under_new_key"`
 
 	// Objects that stay as they are, and the first of each kind.
-	Foreign    int64    `json:"foreign"`
-	ForeignURL []string `json:"foreign_objects"`
-	Failed     int64    `json:"failed"`
-	Failures   []string `json:"failures"`
+	Foreign     int64    `json:"foreign"`
+	ForeignURLs []string `json:"foreign_objects"`
+	Failed      int64    `json:"failed"`
+	Failures    []string `json:"failures"`
 
 	Materialized int64     `json:"materialized"`
 	KMS          *kmsUsage `json:"kms"`
@@ -117,7 +117,7 @@ func (r *rekeying) run(ctx context.Context) (err error) {
 		return err
 	}
 	r.to = r.bucket.EnvelopeKeys()[0]
-	r.result = rekeyResult{Source: r.c.source.String(), To: r.to, DryRun: r.dry}
+	r.result = rekeyResult{Source: r.c.source.String(), To: r.to, DryRun: r.dry, ForeignURLs: []string{}, Failures: []string{}}
 	r.show = newLive(r.s.err)
 	err = r.walk(ctx)
 	r.show.end()
@@ -149,7 +149,7 @@ func (n rekeyResult) print(w io.Writer, took time.Duration) error {
 	if n.Materialized > 0 {
 		row("rewritten", "%s objects", humanize.Comma(n.Materialized))
 	}
-	row("KMS calls", "%s; $%.4f at $%.2f per 10,000 (check the current list)", countsText(n.KMS.Calls), n.KMS.USD, kmsPrice)
+	row("KMS calls", "%s; $%.6f at $%.2f per 10,000 (check the current list)", countsText(n.KMS.Calls), n.KMS.USD, kmsPrice)
 	row("took", "%s", took.Round(10*time.Millisecond))
 	if err := t.Flush(); err != nil {
 		return err

@@ -92,10 +92,10 @@ func (r *rekeying) visit(ctx context.Context, o s3io.Object) error {
 		return nil
 	case errors.Is(err, errNotSealed):
 		n.Foreign++
-		r.listLocked(&n.ForeignURL, "not sealed: "+r.url(o))
+		r.listLocked(&n.ForeignURLs, "not sealed", r.url(o))
 	case err != nil:
 		n.Failed++
-		r.listLocked(&n.Failures, fmt.Sprintf("failed: %s: %v", r.url(o), err))
+		r.listLocked(&n.Failures, "failed", fmt.Sprintf("%s: %v", r.url(o), err))
 	}
 	n.Objects++
 	if sealed {
@@ -106,15 +106,16 @@ func (r *rekeying) visit(ctx context.Context, o s3io.Object) error {
 }
 
 // listLocked names an object that stays as it is.
-func (r *rekeying) listLocked(list *[]string, line string) {
-	if r.asJSON {
-		if len(*list) < mostListed {
-			*list = append(*list, line)
+func (r *rekeying) listLocked(list *[]string, what, line string) {
+	switch {
+	case !r.asJSON:
+		if r.show.terminal {
+			r.show.end()
 		}
-		return
+		fmt.Fprintf(r.s.out, "%s: %s\n", what, line)
+	case len(*list) < mostListed:
+		*list = append(*list, line)
 	}
-	r.show.end()
-	fmt.Fprintln(r.s.out, line)
 }
 
 func (r *rekeying) url(o s3io.Object) string {

@@ -139,7 +139,7 @@ func watchStatistics(ctx context.Context, s std, dir string, show func(io.Writer
 func (m *server) statistics() statistics {
 	n := m.bucket.Stats()
 	now := statistics{
-		Source: m.c.source.String(), Dir: m.c.dir, Since: m.since, Waiting: m.tree.Pending(),
+		Source: m.c.source.String(), Dir: m.c.dir, Since: m.since, Waiting: append([]string{}, m.tree.Pending()...),
 		S3: s3Figures{
 			Requests: n.Requests, BytesSent: n.BytesSent, BytesReceived: n.BytesReceived,
 			Objects: n.Objects, BucketKeyMismatches: n.BucketKeyMismatches, Unverified: n.Unverified,
@@ -165,8 +165,8 @@ func printStatistics(w io.Writer, now statistics) error {
 	if now.KMS == nil {
 		row("KMS calls", "made by S3, not by this mount")
 	} else {
-		row("KMS calls", "%s; $%.4f", countsText(now.KMS.Calls), now.KMS.USD)
-		row("KMS calls saved", "%s; $%.4f", humanize.Comma(now.KMS.Saved), now.KMS.USDSaved)
+		row("KMS calls", "%s; $%.6f", countsText(now.KMS.Calls), now.KMS.USD)
+		row("KMS calls saved", "%s; $%.6f", humanize.Comma(now.KMS.Saved), now.KMS.USDSaved)
 		row("", "at $%.2f per 10,000 (check the current list)", kmsPrice)
 	}
 	for i, line := range now.Waiting {
