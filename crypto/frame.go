@@ -51,6 +51,7 @@ func (s *scratch) bind(id *MessageID, n uint32, final bool, size int) []byte {
 type Opener struct {
 	header *Header
 	keys   derived
+	under  string // ARN of the KMS key that opened the data key; "" where no Keyring did
 }
 
 // newOpener derives the keys of h's message from the bytes of a data key.
@@ -65,6 +66,10 @@ func newOpener(dk []byte, h *Header) (*Opener, error) {
 
 // Header returns the header, which is proved genuine.
 func (o *Opener) Header() *Header { return o.header }
+
+// KMSKey returns the ARN of the KMS key that opened the data key: one of those
+// in the header, or of the rewrap registry. Sealers of new messages have none.
+func (o *Opener) KMSKey() string { return o.under }
 
 // Open appends the plaintext of frame n to dst and returns the result; frame
 // holds exactly the sealed bytes, and final says whether it must be the final

@@ -259,6 +259,7 @@ func (k *Keyring) Open(ctx context.Context, h *Header, key string) (*Opener, err
 	if err != nil {
 		return nil, err
 	}
+	o.under = dk.Group()
 	k.opened.Add(1)
 	return o, nil
 }

@@ -108,7 +108,7 @@ func (d *decryption) run(ctx context.Context, in inputs) error {
 	plain := crypto.NewReader(&interruptible{ctx, src}, func(h *crypto.Header) (*crypto.Opener, error) {
 		o, err := keys.Open(ctx, h, "")
 		if err == nil && !d.quiet {
-			d.tell(h)
+			d.tell(o.KMSKey(), h.Context())
 		}
 		return o, err
 	})
@@ -136,16 +136,12 @@ func (d *decryption) explain(err error) error {
 }
 
 // tell says what the message was opened with.
-func (d *decryption) tell(h *crypto.Header) {
-	var keys, pairs []string
-	for _, e := range h.EDKs {
-		keys = append(keys, e.Info)
+func (d *decryption) tell(key string, context map[string]string) {
+	pairs := "none"
+	for i, name := range slices.Sorted(maps.Keys(context)) {
+		pairs = [...]string{"", pairs + ", "}[min(i, 1)] + name + "=" + context[name]
 	}
-	context := h.Context()
-	for _, name := range slices.Sorted(maps.Keys(context)) {
-		pairs = append(pairs, name+"="+context[name])
-	}
-	fmt.Fprintf(d.s.err, "kmsfs: opened with KMS key %s, encryption context %s\n", strings.Join(keys, " or "), strings.Join(pairs, ", "))
+	fmt.Fprintf(d.s.err, "kmsfs: opened with KMS key %s, encryption context %s\n", key, pairs)
 }
 
 // source opens the sealed bytes, and sets where rewrapped keys are looked up.

@@ -146,9 +146,15 @@ func TestDecryptAsksOnlyForAllowedKeys(t *testing.T) {
 	}
 	w.want(w.run("decrypt", file), exitFailure, `disabled`)
 	// One of two keys is enough.
-	if got := w.must("decrypt", w.file("y", w.seal("y", w.other))); got != "y" {
-		t.Errorf("%q", got)
+	if err := w.server.KMS.Enable(w.key); err != nil {
+		t.Fatal(err)
 	}
+	both := w.file("y", w.seal("y", w.key, w.other))
+	w.want(w.run("decrypt", both), exitOK, `with KMS key `+w.key+`,`)
+	if err := w.server.KMS.Disable(w.key); err != nil {
+		t.Fatal(err)
+	}
+	w.want(w.run("decrypt", both), exitOK, `with KMS key `+w.other+`,`)
 }
 
 func TestDecryptOfRewrappedObjects(t *testing.T) {
@@ -175,8 +181,9 @@ func TestDecryptOfRewrappedObjects(t *testing.T) {
 	}
 	w.want(w.run("decrypt", "s3://demo/p/x", "--prefix=p/"), exitFailure, `disabled`)
 	w.put(".kmsfs/rewrap/"+entry.Name(), json)
-	if got := w.must("decrypt", "s3://demo/p/x", "--prefix=p"); got != "secret" {
-		t.Errorf("%q", got)
+	got := w.run("decrypt", "s3://demo/p/x", "--prefix=p")
+	if w.want(got, exitOK, `with KMS key `+w.other+`,`); got.out != "secret" {
+		t.Errorf("%q", got.out)
 	}
 	w.want(w.run("decrypt", "s3://demo/p/x"), exitFailure, `disabled`) // looked up below the bucket's root
 	w.want(w.run("decrypt", "s3://demo/p/x", "--prefix=q"), exitUsage, `does not lie below --prefix q/; give the prefix that the mount has`)
