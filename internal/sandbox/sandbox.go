@@ -32,14 +32,15 @@ const (
 
 // Options configure a sandbox. The zero value keeps everything in memory and serves plain HTTP on two free ports.
 type Options struct {
-	Dir        string       // where buckets, keys and the CA survive; "" is memory
-	Listen     string       // of S3; "" is 127.0.0.1:0
-	KMSListen  string       // "" is the host of Listen, and its next port, or a free one if that of Listen is 0
-	TLS        bool         // serve both over TLS
-	RequireTLS bool         // as AWS does: refuse objects under KMS over plain HTTP
-	Region     string       // "" is us-east-1
-	ErrorLog   *slog.Logger // what the HTTP servers complain of, such as failed handshakes; nil is silence
-	RateLimit  int          // KMS calls per second; 0 is no limit
+	Dir        string        // where buckets, keys and the CA survive; "" is memory
+	Listen     string        // of S3; "" is 127.0.0.1:0
+	KMSListen  string        // "" is the host of Listen, and its next port, or a free one if that of Listen is 0
+	TLS        bool          // serve both over TLS
+	RequireTLS bool          // as AWS does: refuse objects under KMS over plain HTTP
+	Region     string        // "" is us-east-1
+	ErrorLog   *slog.Logger  // what the HTTP servers complain of, such as failed handshakes; nil is silence
+	RateLimit  int           // KMS calls per second; 0 is no limit
+	GrantDelay time.Duration // as in kms.Options
 	// BucketKeyPeriod is how long S3 uses a bucket key before it asks KMS again; 0 is 5 minutes.
 	BucketKeyPeriod time.Duration
 }
@@ -110,7 +111,7 @@ func (s *Server) services() (err error) {
 		}
 	}
 	s.KMS, err = kms.New(kms.Options{
-		Identities: s.identity, Region: s.opts.Region, Account: Account, Dir: dirs["kms"], RateLimit: s.opts.RateLimit,
+		Identities: s.identity, Region: s.opts.Region, Account: Account, Dir: dirs["kms"], RateLimit: s.opts.RateLimit, GrantDelay: s.opts.GrantDelay,
 		Log: s.Log, Faults: s.Faults, Denials: s.Denials,
 	})
 	if err != nil {

@@ -28,6 +28,11 @@ func bob() wire.Identity {
 	return wire.Identity{AccessKey: "BOB", SecretKey: "b", ARN: "arn:aws:iam::" + another + ":user/bob"}
 }
 
+// carol is of bob's account.
+func carol() wire.Identity {
+	return wire.Identity{AccessKey: "CAROL", SecretKey: "c", ARN: "arn:aws:iam::" + another + ":user/carol"}
+}
+
 // bench is a Server whose log, faults, denials and clock the test holds.
 type bench struct {
 	*Server
@@ -43,7 +48,7 @@ func newBench(t *testing.T, o Options) *bench {
 	b := &bench{}
 	o.Log, o.Faults, o.Denials = &b.log, &b.faults, &b.denials
 	o.Identities = func(key string) (wire.Identity, bool) {
-		for _, id := range []wire.Identity{alice(), bob()} {
+		for _, id := range []wire.Identity{alice(), bob(), carol()} {
 			if id.AccessKey == key {
 				return id, true
 			}

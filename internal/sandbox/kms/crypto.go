@@ -85,7 +85,7 @@ func (s *Server) sealing(c call, id string) (secret, *wire.Error) {
 	if e != nil {
 		return secret{}, e
 	}
-	if e := first(k.usable(), k.seals(c.op)); e != nil {
+	if e := first(k.usable(), k.seals(c.op), s.rotateDueLocked(k)); e != nil {
 		return secret{}, e
 	}
 	return secret{k.ARN, k.current()}, nil
@@ -212,6 +212,7 @@ func (s *Server) reEncrypt(c call, in reEncryptInput) (*reEncryptOutput, *wire.E
 	}
 	from, to := c, c
 	from.op, to.op = "ReEncryptFrom", "ReEncryptTo"
+	from.context, to.context = in.SourceEncryptionContext, in.DestinationEncryptionContext
 	source, e := s.decrypt(from, decryptInput{KeyId: in.SourceKeyId, CiphertextBlob: in.CiphertextBlob,
 		EncryptionContext: in.SourceEncryptionContext, EncryptionAlgorithm: in.SourceEncryptionAlgorithm})
 	if e != nil {

@@ -57,6 +57,7 @@ func (s *Server) Replicate(arn, region string) (string, error) {
 		return "", fmt.Errorf("replicate %s: not the primary of a multi-Region key", arn)
 	}
 	replica := *k
+	replica.Rotation = rotation{} // it has its primary's
 	replica.ARN = arnOf(region, k.account(), "key/"+k.id())
 	if s.state.Keys[replica.ARN] != nil {
 		return "", fmt.Errorf("replicate %s: it is in %s already", arn, region)
@@ -83,6 +84,12 @@ func (s *Server) Enable(arn string) error {
 // ScheduleDeletion marks a key for deletion in 30 days.
 func (s *Server) ScheduleDeletion(arn string) error {
 	_, e := s.scheduleKeyDeletion(owner(arn, "ScheduleKeyDeletion"), deletionInput{KeyId: arn})
+	return plain(e)
+}
+
+// Rotate gives a key new material, as RotateKeyOnDemand does.
+func (s *Server) Rotate(arn string) error {
+	_, e := s.rotateKeyOnDemand(owner(arn, "RotateKeyOnDemand"), keyInput{arn})
 	return plain(e)
 }
 

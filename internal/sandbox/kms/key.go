@@ -23,6 +23,7 @@ type key struct {
 	Created     time.Time
 	Deletion    time.Time `json:",omitzero"`  // when a pending deletion is carried out
 	Primary     string    `json:",omitempty"` // multi-Region: ARN of the primary
+	Rotation    rotation  `json:",omitzero"`
 	// Backing are the key's generations, oldest first; blobs name the one they are under. Empty unless symmetric.
 	Backing []backing
 }

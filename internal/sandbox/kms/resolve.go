@@ -1,6 +1,7 @@
 package kms
 
 import (
+	"maps"
 	"strings"
 	"time"
 
@@ -126,10 +127,11 @@ func (s *Server) keyLocked(arn string) *key {
 			delete(s.state.Aliases, name)
 		}
 	}
+	maps.DeleteFunc(s.state.Grants, func(_ string, g *grant) bool { return g.Key == arn })
 	return nil
 }
 
-// authorize refuses what the key's policy does not allow, and what was denied.
+// authorize refuses what neither the key's policy nor a grant allows, and what was denied.
 func (s *Server) authorize(c call, k *key) *wire.Error {
 	if c.direct {
 		return nil
@@ -140,7 +142,7 @@ func (s *Server) authorize(c call, k *key) *wire.Error {
 		return internal(err)
 	}
 	// The policy of a managed key lets those in who come through S3.
-	allowed := p.allows(c.who.ARN, action) || k.Managed && c.s3 && accountOf(c.who.ARN) == k.account()
+	allowed := p.allows(c.who.ARN, action) || k.Managed && c.s3 && accountOf(c.who.ARN) == k.account() || s.grantedLocked(c, k)
 	if allowed && !s.opts.Denials.Denied(action, k.ARN, c.who.ARN) {
 		return nil
 	}

@@ -22,6 +22,9 @@ type Options struct {
 	Account    string // that owns keys made by CreateKey without one; "" is 111122223333
 	Dir        string // where keys survive; "" is memory
 	RateLimit  int    // calls per second, in bursts of the same size, until ThrottlingException; 0 is no limit
+	// GrantDelay is how long a new grant works with its token only; 0 is 5 minutes, the longest that AWS names, and a
+	// negative one is no time.
+	GrantDelay time.Duration
 	Log        *wire.Log
 	Faults     *wire.Faults
 	Denials    *wire.Denials
@@ -49,6 +52,9 @@ func New(o Options) (*Server, error) {
 	}
 	if o.Account == "" {
 		o.Account = "111122223333"
+	}
+	if o.GrantDelay == 0 {
+		o.GrantDelay = 5 * time.Minute
 	}
 	if o.Now == nil {
 		o.Now = time.Now
@@ -121,7 +127,15 @@ func (s *Server) answer(r *http.Request) (any, *wire.Error) {
 	if err != nil {
 		return nil, wire.Errorf(400, "SerializationException", "read the request: %v", err)
 	}
-	return do(call{op: op, who: wire.Caller(r.Context())}, body)
+	var in struct {
+		GrantTokens       []string
+		EncryptionContext map[string]string
+	}
+	_ = json.Unmarshal(body, &in) // the operation says what is wrong with it
+	if e := checkTokens(in.GrantTokens); e != nil {
+		return nil, e
+	}
+	return do(call{op: op, who: wire.Caller(r.Context()), tokens: in.GrantTokens, context: in.EncryptionContext}, body)
 }
 
 // A call is who asks for what.
@@ -130,6 +144,9 @@ type call struct {
 	who    wire.Principal
 	s3     bool // by S3 on behalf of who
 	direct bool // by Go code, which needs no rights
+
+	tokens  []string          // of grants
+	context map[string]string // encryption context
 }
 
 // An operation answers a call; nil is an empty answer.
@@ -164,6 +181,14 @@ func (s *Server) allOperations() map[string]operation {
 		"CancelKeyDeletion":               handle(s.cancelKeyDeletion),
 		"GetKeyPolicy":                    handle(s.keyPolicy),
 		"PutKeyPolicy":                    handle(s.putKeyPolicy),
+		"EnableKeyRotation":               handle(s.enableKeyRotation),
+		"DisableKeyRotation":              handle(s.disableKeyRotation),
+		"GetKeyRotationStatus":            handle(s.keyRotationStatus),
+		"RotateKeyOnDemand":               handle(s.rotateKeyOnDemand),
+		"CreateGrant":                     handle(s.createGrant),
+		"ListGrants":                      handle(s.listGrants),
+		"RetireGrant":                     handle(s.retireGrant),
+		"RevokeGrant":                     handle(s.revokeGrant),
 		"ListAliases":                     handle(s.listAliases),
 		"CreateAlias":                     handle(s.createAlias),
 		"UpdateAlias":                     handle(s.updateAlias),
@@ -218,7 +243,7 @@ func (s *Server) fromS3(ctx context.Context, op, key string, context map[string]
 		if !s.limit.take(s.opts.Now()) {
 			return throttled()
 		}
-		return do(call{op: op, who: who, s3: true})
+		return do(call{op: op, who: who, s3: true, context: context})
 	})
 	if e != nil {
 		finish(who.ARN, e.Status)

@@ -17,13 +17,14 @@ type state struct {
 	Warning string
 	Keys    map[string]*key   // by ARN
 	Aliases map[string]*alias // by alias ARN
+	Grants  map[string]*grant // by id
 }
 
 const warning = "Key material of the kmsfs sandbox, in the clear. It is a toy: keep nothing under it that must stay secret."
 
 // load reads the state from dir; none is an empty state.
 func load(dir string) (state, error) {
-	st := state{Warning: warning, Keys: map[string]*key{}, Aliases: map[string]*alias{}}
+	st := state{Warning: warning, Keys: map[string]*key{}, Aliases: map[string]*alias{}, Grants: map[string]*grant{}}
 	if dir == "" {
 		return st, nil
 	}
