@@ -14,9 +14,13 @@
 // Two live nodes never share StableAttr.Gen, so go-fuse cannot take one for the
 // other. A node that has uncommitted content is never replaced.
 //
-// Attribute changes after close are shown at once and written by a copy some
-// seconds later, unless a commit or rename copies anyway, or fsync or Drain
-// does not wait.
+// Changes of attributes, also of extended ones, after close are shown at once
+// and written by a copy some seconds later, unless a commit or rename copies
+// anyway, or fsync or Drain does not wait.
+//
+// Whether content is sealed is the affair of package s3io, which says how large
+// it is. KMS is asked for by open, by reads and writes, and for extended
+// attributes; stat and listings never wait for it.
 //
 // # Locks
 //
@@ -37,10 +41,11 @@
 //
 // # Limitations
 //
-// No random writes, symbolic or hard links, device nodes or stored extended
-// attributes. Access times are not kept. The root's own attributes and the
-// times that a directory gets from changes in it live in memory only. Renaming
+// No random writes, symbolic or hard links, or device nodes. Access times are
+// not kept. The root's own attributes and the times that a directory gets from
+// changes in it live in memory only; the root has no extended attributes. Renaming
 // a directory copies every object in it while commits wait, and is EXDEV above
-// ten thousand. The list of what an open directory contains may miss or repeat
-// a name that changed while it was read with seekdir.
+// ten thousand; where content is bound to its name, as soon as there is a file
+// in it. The list of what an open directory contains may miss or repeat a name
+// that changed while it was read with seekdir.
 package fs

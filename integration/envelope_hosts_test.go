@@ -53,7 +53,7 @@ func wantRejected(t *testing.T, s *harness.Server, m *harness.Mount, errno sysca
 
 // Data keys are wrapped under each key of the mount, so that a host which may
 // use any of them can read.
-func TestEnvelopeSeveralKeys(t *testing.T) {
+func severalKeys(t *testing.T) {
 	s := harness.Sandbox(t).In(t, harness.Envelope)
 	far, err := s.Sandbox.KMS.CreateKey(kms.KeyOptions{Region: "eu-west-1"})
 	harness.Must(t, err)
@@ -80,7 +80,7 @@ func TestEnvelopeSeveralKeys(t *testing.T) {
 }
 
 // Objects are bound to their bucket. Copies of it are read on request.
-func TestEnvelopeAcceptContextBucket(t *testing.T) {
+func acceptContextBucket(t *testing.T) {
 	s := harness.Sandbox(t).In(t, harness.Envelope)
 	writeSizes(t, s.Mount(t))
 	replica := *s.OtherHost()
@@ -100,7 +100,7 @@ func TestEnvelopeAcceptContextBucket(t *testing.T) {
 }
 
 // A backup host needs no right to read what it, or another one, wrote.
-func TestEnvelopeWriteOnlyHost(t *testing.T) {
+func writeOnlyHost(t *testing.T) {
 	s := harness.Sandbox(t).In(t, harness.Envelope)
 	defer s.Sandbox.Denials.Deny("kms:Decrypt", s.EnvelopeKey)()
 	m := s.Mount(t, "--write-only")
@@ -131,7 +131,7 @@ func TestEnvelopeWriteOnlyHost(t *testing.T) {
 
 // Bound to their names, files are sealed anew by rename; directories and large
 // files are left to mv, which copies.
-func TestEnvelopeObjectScope(t *testing.T) {
+func objectScope(t *testing.T) {
 	s := harness.Sandbox(t).In(t, harness.Envelope)
 	m := s.Mount(t, "--context-scope", "object")
 	harness.Must(t, os.MkdirAll(m.Path("a/b"), 0o755))
@@ -172,7 +172,7 @@ func TestEnvelopeObjectScope(t *testing.T) {
 }
 
 // Objects that nobody sealed are shown with their size, refused, and replaced.
-func TestEnvelopeForeignObjects(t *testing.T) {
+func foreignObjects(t *testing.T) {
 	s := harness.Sandbox(t).In(t, harness.Envelope)
 	for name, size := range sizesOfFiles {
 		s.PutRaw(t, name, harness.Random(uint64(size), size))
@@ -189,7 +189,7 @@ func TestEnvelopeForeignObjects(t *testing.T) {
 }
 
 // After rekey the old key can go: objects stay as they are.
-func TestEnvelopeRekey(t *testing.T) {
+func rekey(t *testing.T) {
 	s := harness.Sandbox(t).In(t, harness.Envelope)
 	m := s.Mount(t)
 	writeSizes(t, m)
@@ -222,7 +222,7 @@ func TestEnvelopeRekey(t *testing.T) {
 }
 
 // Without a mount, one object is opened with the right to kms:Decrypt alone.
-func TestEnvelopeDecrypt(t *testing.T) {
+func decryptWithoutMount(t *testing.T) {
 	s := harness.Sandbox(t).In(t, harness.Envelope)
 	writeSizes(t, s.Mount(t))
 	for name, size := range sizesOfFiles {

@@ -15,7 +15,7 @@ import (
 
 // A key that is disabled bites when the data keys in memory have aged, and at
 // once after flush-keys. What is open stays readable.
-func TestEnvelopeKeyDisabled(t *testing.T) {
+func keyDisabled(t *testing.T) {
 	const ttl = 4 * time.Second
 	s := harness.Sandbox(t).In(t, harness.Envelope)
 	aging, patient := s.Mount(t, "--key-cache-ttl", ttl.String()), s.OtherHost().Mount(t)
@@ -87,9 +87,9 @@ func eventually(t *testing.T, what string, f func() error) error {
 
 // What KMS answers becomes the errno of the table, through a mount that keeps no
 // keys.
-func TestEnvelopeErrorsOfKMS(t *testing.T) {
+func errorsOfKMS(t *testing.T) {
 	s := harness.Sandbox(t).In(t, harness.Envelope)
-	m := s.Mount(t, "--key-cache", "off")
+	m := s.Mount(t, "--key-cache=off")
 	harness.Write(t, m.Path("f"), []byte("content"))
 	read := func() error { _, err := os.ReadFile(m.Path("f")); return err }
 	harness.Must(t, read())
@@ -122,7 +122,7 @@ func TestEnvelopeErrorsOfKMS(t *testing.T) {
 
 // While KMS cannot be reached work goes on under the data keys at hand, for the
 // grace, and the log says so.
-func TestEnvelopeOutageOfKMS(t *testing.T) {
+func outageOfKMS(t *testing.T) {
 	const ttl = 2 * time.Second
 	s := harness.Sandbox(t).In(t, harness.Envelope)
 	m := s.Mount(t, "--key-cache-ttl", ttl.String(), "--kms-grace", "1m")

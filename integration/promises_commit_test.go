@@ -38,7 +38,7 @@ func closeDoesNotLie(t *testing.T) {
 				continue // its answer has no body
 			}
 			t.Run(op+" "+how, func(t *testing.T) {
-				s := harness.Sandbox(t)
+				s := sandboxed(t)
 				m := s.Mount(t)
 				old, body := harness.Random(1, 10), harness.Random(2, size)
 				harness.Write(t, m.Path("f"), old)
@@ -79,7 +79,7 @@ func dropEmptyUploads(t testing.TB, s *harness.Server) {
 }
 
 func errorsStick(t *testing.T) {
-	s := harness.Sandbox(t)
+	s := sandboxed(t)
 	m := s.Mount(t)
 	old := harness.Random(1, 100)
 	harness.Write(t, m.Path("f"), old)
@@ -262,7 +262,7 @@ func tryChmodNow(path string, mode os.FileMode) error {
 }
 
 func bucketKeyMayDiffer(t *testing.T) {
-	s := harness.Sandbox(t)
+	s := sandboxed(t)
 	m := s.Mount(t)
 	s.Sandbox.Faults.Add(wire.Fault{Op: "PutObject", Kind: wire.EditHeader, Edit: func(h http.Header) { h.Del(sse + "-Bucket-Key-Enabled") }})
 	harness.Write(t, m.Path("f"), []byte("x"))

@@ -17,7 +17,7 @@ import (
 )
 
 func copiesKeepAll(t *testing.T) {
-	s := harness.Sandbox(t)
+	s := sandboxed(t)
 	body := harness.Random(1, 6<<20)
 	s.Put(t, "f", body, func(in *s3.PutObjectInput) {
 		in.ContentType, in.CacheControl = aws.String("text/x-special"), aws.String("max-age=7")
@@ -59,7 +59,7 @@ func copiesKeepAll(t *testing.T) {
 }
 
 func atomicReplacement(t *testing.T) {
-	s := harness.Sandbox(t)
+	s := sandboxed(t)
 	m := s.Mount(t)
 	old := harness.Random(1, 20<<20)
 	harness.Write(t, m.Path("f"), old)
@@ -77,7 +77,7 @@ func atomicReplacement(t *testing.T) {
 }
 
 func closeToOpen(t *testing.T) {
-	s := harness.Sandbox(t)
+	s := sandboxed(t)
 	a, b := s.Mount(t, "--attr-ttl", "0s"), s.OtherHost().Mount(t, "--attr-ttl", "0s")
 	for i := range 5 {
 		body := harness.Random(uint64(i), 3<<20)
@@ -103,7 +103,7 @@ func closeToOpen(t *testing.T) {
 }
 
 func noLostUpdate(t *testing.T) {
-	s := harness.Sandbox(t)
+	s := sandboxed(t)
 	m := s.Mount(t)
 	for _, size := range []int{100, 30 << 20} {
 		s.Put(t, "f", []byte("base"))
@@ -133,7 +133,7 @@ func noLostUpdate(t *testing.T) {
 }
 
 func mkdirIsExact(t *testing.T) {
-	s := harness.Sandbox(t)
+	s := sandboxed(t)
 	a, b := s.Mount(t), s.OtherHost().Mount(t)
 	for i := range 30 {
 		name := string(rune('a'+i%26)) + string(rune('0'+i/26))
@@ -158,7 +158,7 @@ func mkdirIsExact(t *testing.T) {
 }
 
 func metadataTravels(t *testing.T) {
-	s := harness.Sandbox(t)
+	s := sandboxed(t)
 	m := s.Mount(t)
 	harness.Write(t, m.Path("f"), []byte("content"))
 	harness.Must(t, os.Chmod(m.Path("f"), 0o611))

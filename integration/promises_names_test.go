@@ -15,7 +15,7 @@ func fromSuite(t *testing.T, name string) {
 	t.Helper()
 	for _, c := range suite.Cases() {
 		if c.Name == name {
-			c.Run(t, harness.Sandbox(t))
+			c.Run(t, sandboxed(t))
 			return
 		}
 	}
@@ -30,7 +30,7 @@ func refusedNotSilent(t *testing.T) {
 }
 
 func namesOfKeys(t *testing.T) {
-	s := harness.Sandbox(t)
+	s := sandboxed(t)
 	for _, key := range []string{"plain", "a//b", "./x", "../y", "c/..", "both", "both/in", ".kmsfs/secret", "e/", "//z"} {
 		s.Put(t, key, []byte(key))
 	}

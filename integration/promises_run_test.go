@@ -23,7 +23,7 @@ import (
 )
 
 func statDoesNotWait(t *testing.T) {
-	s := harness.Sandbox(t)
+	s := sandboxed(t)
 	m := s.Mount(t)
 	harness.Write(t, m.Path("other"), []byte("x"))
 	hang := s.Sandbox.Faults.Add(wire.Fault{Op: "PutObject", Key: "slow", Kind: wire.Hang})
@@ -48,7 +48,7 @@ func statDoesNotWait(t *testing.T) {
 }
 
 func interruptsDoNotTear(t *testing.T) {
-	s := harness.Sandbox(t)
+	s := sandboxed(t)
 	m := s.Mount(t)
 	body := harness.Random(1, 40<<20)
 	src := filepath.Join(t.TempDir(), "src")
@@ -72,7 +72,7 @@ func interruptsDoNotTear(t *testing.T) {
 
 func drains(t *testing.T) {
 	t.Run("SIGTERM", func(t *testing.T) {
-		s := harness.Sandbox(t)
+		s := sandboxed(t)
 		m := s.Mount(t)
 		hang, closed := hangingClose(t, s, m)
 		m.Signal(syscall.SIGTERM)
@@ -86,7 +86,7 @@ func drains(t *testing.T) {
 		harness.Equal(t, "object", s.Get(t, "slow"), harness.Random(1, 30<<20))
 	})
 	t.Run("umount names what it waits for", func(t *testing.T) {
-		s := harness.Sandbox(t)
+		s := sandboxed(t)
 		m := s.Mount(t)
 		hang, closed := hangingClose(t, s, m)
 		type result struct {
@@ -109,7 +109,7 @@ func drains(t *testing.T) {
 		}
 	})
 	t.Run("a second SIGTERM aborts", func(t *testing.T) {
-		s := harness.Sandbox(t)
+		s := sandboxed(t)
 		m := s.Mount(t)
 		hang, closed := hangingClose(t, s, m)
 		m.Signal(syscall.SIGTERM)
@@ -163,7 +163,7 @@ func deletedMeansDeleted(t *testing.T) {
 	}
 	eachVersioning(t, unlink)
 	t.Run("after a crash", func(t *testing.T) {
-		s := harness.Sandbox(t)
+		s := sandboxed(t)
 		m := s.Mount(t)
 		harness.Write(t, m.Path("f"), harness.Random(1, 20<<20))
 		f, err := os.Open(m.Path("f"))
@@ -180,7 +180,7 @@ func deletedMeansDeleted(t *testing.T) {
 }
 
 func nothingLeftBehind(t *testing.T) {
-	s := harness.Sandbox(t)
+	s := sandboxed(t)
 	ctx := context.Background()
 	theirs, err := s.S3.CreateMultipartUpload(ctx, &s3.CreateMultipartUploadInput{
 		Bucket: &s.Bucket, Key: aws.String("theirs"), ServerSideEncryption: types.ServerSideEncryptionAwsKms, SSEKMSKeyId: &s.KeyPart,
@@ -221,7 +221,7 @@ func uploads(t testing.TB, s *harness.Server) int {
 }
 
 func nothingSecretAtRest(t *testing.T) {
-	s := harness.Sandbox(t)
+	s := sandboxed(t)
 	spool := t.TempDir()
 	m := s.Mount(t, "--memory", "64MiB", "--spool-dir", spool)
 	marker := bytes.Repeat([]byte("attack at dawn! "), 64<<10)
@@ -275,7 +275,7 @@ func nothingSecretAtRest(t *testing.T) {
 
 func memoryIsBounded(t *testing.T) {
 	const memory = 96 << 20
-	s := harness.Sandbox(t)
+	s := sandboxed(t)
 	s.Plain = true // the race detector's own memory is not what is measured
 	m := s.Mount(t, "--memory", "96MiB")
 	var g errgroup.Group

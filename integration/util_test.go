@@ -2,6 +2,8 @@ package integration
 
 import (
 	"context"
+	"os"
+	"runtime"
 	"testing"
 	"time"
 
@@ -13,6 +15,21 @@ import (
 
 // patience bounds every single wait of a test.
 const patience = time.Minute
+
+// sandboxed starts a sandbox in the mode that the promises are tested in:
+// SSE-KMS alone, or on one processor envelope mode beside it. KMSFS_TEST_MODE
+// (sse, envelope, both) chooses.
+func sandboxed(t testing.TB) *harness.Server {
+	t.Helper()
+	mode := harness.Mode(os.Getenv("KMSFS_TEST_MODE"))
+	if mode == "" {
+		mode = harness.SSE
+		if runtime.GOMAXPROCS(0) == 1 {
+			mode = harness.Both
+		}
+	}
+	return harness.Sandbox(t).In(t, mode)
+}
 
 // within fails the test if f does not return in time.
 func within(t testing.TB, what string, d time.Duration, f func() error) {
@@ -76,7 +93,7 @@ func setVersioning(t testing.TB, s *harness.Server, status string) {
 func eachVersioning(t *testing.T, f func(t *testing.T, s *harness.Server)) {
 	for _, status := range []string{"", "Enabled", "Suspended"} {
 		t.Run("versioning "+status, func(t *testing.T) {
-			s := harness.Sandbox(t)
+			s := sandboxed(t)
 			setVersioning(t, s, status)
 			f(t, s)
 		})

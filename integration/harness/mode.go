@@ -37,8 +37,12 @@ type vault struct {
 func (s *Server) In(t testing.TB, m Mode) *Server {
 	t.Helper()
 	s.Mode = m
-	if m == SSE {
+	switch m {
+	case SSE:
 		return s
+	case Envelope, Both:
+	default:
+		t.Fatalf("there is no mode %q", m)
 	}
 	box := s.Sandbox
 	if box == nil {

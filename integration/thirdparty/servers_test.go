@@ -19,7 +19,23 @@ func TestMinIO(t *testing.T) {
 
 // Over TLS checksums travel as trailers: the same cases take another path.
 func TestMinIOOverTLS(t *testing.T) {
-	suite.Run(t, func(t testing.TB) *harness.Server { return harness.MinIO(t, true) })
+	suite.RunCore(t, func(t testing.TB) *harness.Server { return harness.MinIO(t, true) })
+}
+
+func TestMinIOSealed(t *testing.T) {
+	suite.RunCore(t, func(t testing.TB) *harness.Server { return harness.MinIO(t, false).In(t, harness.Envelope) })
+}
+
+func TestMinIOBoth(t *testing.T) {
+	suite.RunCore(t, func(t testing.TB) *harness.Server { return harness.MinIO(t, true).In(t, harness.Both) })
+}
+
+// What is sealed needs no encryption of the server.
+func TestVersitygwSealed(t *testing.T) {
+	suite.Run(t, func(t testing.TB) *harness.Server {
+		s, _ := harness.Versitygw(t)
+		return s.In(t, harness.Envelope)
+	})
 }
 
 // versitygw accepts the SSE headers and stores plaintext: the mount must
