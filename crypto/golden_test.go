@@ -9,6 +9,8 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -129,5 +131,47 @@ func TestGoldenObjectsAreMadeAgain(t *testing.T) {
 		if !bytes.Equal(expand(prk, labelContent), g.ContentKey) || !bytes.Equal(expand(prk, labelCommitment), g.Commitment) {
 			t.Errorf("%s: other keys", name)
 		}
+	}
+}
+
+// TestFormatDocument compares the example of docs/FORMAT.md with the object that
+// it shows, and its table of sizes with the formula.
+func TestFormatDocument(t *testing.T) {
+	text, err := os.ReadFile("../docs/FORMAT.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	g := goldens(t)["hello.kmsfs"]
+	_, example, _ := strings.Cut(string(text), "\n## An example\n")
+	if !strings.Contains(example, "`"+hex.EncodeToString(g.ContentKey)+"`") {
+		t.Error("the example has another content key")
+	}
+	object, shown := g.object(t), 0
+	line := regexp.MustCompile(`(?m)^ *(\d+)  ([0-9a-f]{2}[0-9a-f. ]*?)(?:  .*)?$`)
+	for _, m := range line.FindAllStringSubmatch(example, -1) {
+		at, _ := strconv.Atoi(m[1])
+		digits, _, _ := strings.Cut(strings.ReplaceAll(m[2], " ", ""), "..")
+		if b, err := hex.DecodeString(digits); err != nil || !bytes.HasPrefix(object[at:], b) {
+			t.Errorf("the example shows %s at %d, it is %x: %v", digits, at, object[at:][:len(digits)/2], err)
+		}
+		shown++
+	}
+	if shown < 20 {
+		t.Errorf("only %d lines of the example were found", shown)
+	}
+	rows := 0
+	for _, m := range regexp.MustCompile(`(?m)^\| ([\d,]+) \| ([\d,]+)`).FindAllStringSubmatch(string(text), -1) {
+		plain, _ := strconv.ParseInt(strings.ReplaceAll(m[1], ",", ""), 10, 64)
+		sealed, _ := strconv.ParseInt(strings.ReplaceAll(m[2], ",", ""), 10, 64)
+		if sealed < MinSealedSize {
+			continue // a row of another table
+		}
+		if got, ok := PlainSize(sealed); !ok || got != plain {
+			t.Errorf("the document says %s for %s bytes", m[2], m[1])
+		}
+		rows++
+	}
+	if rows != 6 {
+		t.Errorf("%d sizes were compared", rows)
 	}
 }
