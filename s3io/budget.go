@@ -19,18 +19,18 @@ const (
 	classes
 )
 
-// Chunk sizes by class.
+// Chunk sizes by class, without room.
 const (
 	smallChunk = 64 << 10
 	largeChunk = 1 << 20
 )
 
-func (c class) size() int64 {
-	if c == large {
-		return largeChunk
-	}
-	return smallChunk
-}
+// room is what is kept free around every smallChunk bytes of a chunk, so that
+// they can be sealed in their place.
+type room struct{ head, tail int }
+
+// unit is the size of smallChunk bytes with their room.
+func (r room) unit() int { return r.head + smallChunk + r.tail }
 
 // errScarce says that all memory is taken and no upload under way will free
 // any: waiting could last for ever, so the bytes must go elsewhere.
@@ -45,6 +45,8 @@ var errScarce = errors.New("buffer memory is used up")
 // itself: a budget never dead-locks on idle owners.
 type budget struct {
 	total int64
+	room  room
+	sizes [classes]int64 // of chunks: their units, up to whole pages of the system
 
 	mu      sync.Mutex
 	used    int64             // bytes handed out
@@ -73,10 +75,16 @@ type chunk struct {
 	leaving bool
 }
 
-// newBudget returns a budget of total bytes. A total below one chunk of a
-// class makes every request for that class scarce.
-func newBudget(total int64) *budget {
-	return &budget{total: total}
+// newBudget returns a budget of total bytes, in chunks with that room. A total
+// below one chunk of a class makes every request for that class scarce.
+func newBudget(total int64, r room) *budget {
+	b := &budget{total: total, room: r}
+	page := unix.Getpagesize()
+	for c, bytes := range [classes]int{small: smallChunk, large: largeChunk} {
+		size := bytes / smallChunk * r.unit()
+		b.sizes[c] = int64((size + page - 1) / page * page)
+	}
+	return b
 }
 
 // get returns a chunk. Where memory is used up it waits for chunks that are
@@ -148,26 +156,27 @@ func (b *budget) close() {
 }
 
 func (b *budget) fitsLocked(c class) bool {
-	return b.used+c.size() <= b.total
+	return b.used+b.sizes[c] <= b.total
 }
 
 // takeLocked hands out a chunk that fits.
 func (b *budget) takeLocked(c class) (*chunk, error) {
 	k := &chunk{budget: b, class: c}
+	size := b.sizes[c]
 	if n := len(b.free[c]); n > 0 {
 		k.mem = b.free[c][n-1]
 		b.free[c] = b.free[c][:n-1]
 	} else {
-		b.shrinkLocked(b.total - c.size()) // chunks of the other class make room
-		mem, err := unix.Mmap(-1, 0, int(c.size()), unix.PROT_READ|unix.PROT_WRITE, unix.MAP_ANON|unix.MAP_PRIVATE)
+		b.shrinkLocked(b.total - size) // chunks of the other class make room
+		mem, err := unix.Mmap(-1, 0, int(size), unix.PROT_READ|unix.PROT_WRITE, unix.MAP_ANON|unix.MAP_PRIVATE)
 		if err != nil {
-			return nil, fmt.Errorf("map %d bytes of buffer memory: %w", c.size(), err)
+			return nil, fmt.Errorf("map %d bytes of buffer memory: %w", size, err)
 		}
 		dontDump(mem)
 		k.mem = mem
-		b.mapped += c.size()
+		b.mapped += size
 	}
-	b.used += c.size()
+	b.used += size
 	b.peak = max(b.peak, b.used)
 	return k, nil
 }
@@ -218,7 +227,7 @@ func (c *chunk) leave() {
 	defer c.budget.mu.Unlock()
 	if !c.leaving {
 		c.leaving = true
-		c.budget.leaving += c.class.size()
+		c.budget.leaving += int64(len(c.mem))
 	}
 }
 
@@ -231,9 +240,9 @@ func (c *chunk) release() {
 		panic("s3io: chunk released twice")
 	}
 	if c.leaving {
-		b.leaving -= c.class.size()
+		b.leaving -= int64(len(c.mem))
 	}
-	b.used -= c.class.size()
+	b.used -= int64(len(c.mem))
 	if b.closed {
 		b.unmapLocked(c.mem)
 	} else {

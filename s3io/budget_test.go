@@ -3,6 +3,7 @@ package s3io
 import (
 	"context"
 	"errors"
+	"os"
 	"sync"
 	"testing"
 
@@ -12,7 +13,8 @@ import (
 func TestBudgetNeverExceedsItsTotal(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		total := rapid.Int64Range(0, 8<<20).Draw(t, "total")
-		b := newBudget(total)
+		around := rapid.SampledFrom([]room{{}, sealRoom}).Draw(t, "room")
+		b := newBudget(total, around)
 		defer b.close()
 		var held []*chunk
 		var used int64
@@ -26,18 +28,19 @@ func TestBudgetNeverExceedsItsTotal(t *testing.T) {
 			}
 			c := rapid.SampledFrom([]class{small, large}).Draw(t, "class")
 			k := b.tryGet(c)
-			if fits := used+c.size() <= total; fits != (k != nil) {
+			size := b.sizes[c]
+			if fits := used+size <= total; fits != (k != nil) {
 				t.Fatalf("tryGet with %d of %d bytes used: got a chunk: %v", used, total, k != nil)
 			}
 			if k == nil {
 				continue
 			}
-			if int64(len(k.bytes())) != c.size() {
-				t.Fatalf("chunk of %d bytes, want %d", len(k.bytes()), c.size())
+			if n := len(k.bytes()); int64(n) != size || n%os.Getpagesize() != 0 || c == large && n < pagesPerLarge*around.unit() {
+				t.Fatalf("chunk of %d bytes, want %d", n, size)
 			}
-			k.bytes()[0], k.bytes()[c.size()-1] = 1, 1
+			k.bytes()[0], k.bytes()[size-1] = 1, 1
 			held = append(held, k)
-			used += c.size()
+			used += size
 			if b.mapped > total {
 				t.Fatalf("%d bytes mapped, total is %d", b.mapped, total)
 			}
@@ -52,7 +55,7 @@ func TestBudgetNeverExceedsItsTotal(t *testing.T) {
 }
 
 func TestBudgetWaitsOnlyForChunksThatLeave(t *testing.T) {
-	b := newBudget(largeChunk)
+	b := newBudget(largeChunk, room{})
 	defer b.close()
 	held := b.tryGet(large)
 	if _, err := b.get(t.Context(), small); !errors.Is(err, errScarce) {
@@ -102,7 +105,7 @@ func TestBudgetWaitsOnlyForChunksThatLeave(t *testing.T) {
 }
 
 func TestBudgetWaiterGoesWithItsContext(t *testing.T) {
-	b := newBudget(smallChunk)
+	b := newBudget(smallChunk, room{})
 	defer b.close()
 	held := b.tryGet(small)
 	held.leave()
@@ -124,7 +127,7 @@ func TestBudgetWaiterGoesWithItsContext(t *testing.T) {
 }
 
 func TestBudgetUnderContention(t *testing.T) {
-	b := newBudget(4 * largeChunk)
+	b := newBudget(4*largeChunk, room{})
 	defer b.close()
 	var wg sync.WaitGroup
 	for range 16 {

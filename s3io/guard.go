@@ -67,7 +67,11 @@ func (b *Bucket) addGuard(stack *middleware.Stack) error {
 		if !ok {
 			return middleware.FinalizeOutput{}, middleware.Metadata{}, &guardError{op, "it is no HTTP request"}
 		}
-		if reason := guard(op, req.Header, b.wanted(), b.opts.ReadOnly); reason != "" {
+		reason := guard(op, req.Header, b.wanted(), b.opts.ReadOnly)
+		if reason == "" && b.sealing() {
+			reason = guardBody(op, req)
+		}
+		if reason != "" {
 			return middleware.FinalizeOutput{}, middleware.Metadata{}, &guardError{op, reason}
 		}
 		return next.HandleFinalize(ctx, in)

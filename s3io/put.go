@@ -3,10 +3,12 @@ package s3io
 import (
 	"context"
 	"encoding/base64"
+	"errors"
 	"fmt"
 	"hash/crc32"
 	"io"
 	"net/http"
+	"sync"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -15,6 +17,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/aws/aws-sdk-go-v2/service/s3/types"
 	"github.com/aws/smithy-go/middleware"
+
+	"github.com/kmsfs/kmsfs/crypto"
 )
 
 // Names of the creating operations in errors.
@@ -58,10 +62,59 @@ func (b *Bucket) unsigned(o *s3.Options) {
 }
 
 // Put stores size bytes of body, from its current offset on, as one object,
-// and returns when the server's answer has proven its encryption. body may be
-// read several times. Kind Exists or Stale says that c was not met. Once begun
-// it is carried through: ctx only prevents the start.
+// and returns when the server's answer has proven its encryption. What is not
+// sealed may be read several times. Kind Exists or Stale says that c was not
+// met. Once begun it is carried through: ctx only prevents the start.
 func (b *Bucket) Put(ctx context.Context, key string, body io.ReadSeeker, size int64, a Attrs, c Condition) (Object, error) {
+	if !b.seals(key) {
+		return b.put(ctx, key, body, size, nil, a, c)
+	}
+	if err := b.writable(opPut, key); err != nil {
+		return Object{}, err
+	}
+	if size > maxSealedPart {
+		return Object{}, &Error{Kind: TooLarge, Op: opPut, Key: key, Err: fmt.Errorf("%d bytes, one request takes %d", size, int64(maxSealedPart))}
+	}
+	p := b.writes.newPages(0, size, new(sync.RWMutex))
+	defer p.release()
+	switch err := p.readFrom(ctx, body, 0, size); {
+	case errors.Is(err, errSpoolFull):
+		return Object{}, noRoom(key, err)
+	case err != nil:
+		return Object{}, classify(ctx, opPut, key, err)
+	}
+	p.leave()
+	return b.putPages(ctx, key, []*pages{p}, a, c)
+}
+
+// putPages stores what held has, from the beginning of a file to its end.
+func (b *Bucket) putPages(ctx context.Context, key string, held []*pages, a Attrs, c Condition) (Object, error) {
+	if !b.seals(key) {
+		body, size := newBody(held...)
+		return b.put(ctx, key, body, size, nil, a, c)
+	}
+	s, err := b.newSealer(ctx, opPut, key)
+	if err != nil {
+		return Object{}, err
+	}
+	body, size, err := sealBody(s, 0, true, held...)
+	if err != nil {
+		return Object{}, classify(ctx, opPut, key, err)
+	}
+	return b.put(ctx, key, body, size, s, a, c)
+}
+
+// newSealer begins a message for key.
+func (b *Bucket) newSealer(ctx context.Context, op, key string) (*crypto.Sealer, error) {
+	ctx, deadline := withDeadline(ctx, b.ctx, b.commit)
+	defer deadline.stop()
+	s, err := b.keys.Seal(ctx, b.full(key))
+	return s, keyError(ctx, op, key, err)
+}
+
+// put stores size bytes of body as they are; s has sealed them, unless it is
+// nil.
+func (b *Bucket) put(ctx context.Context, key string, body io.ReadSeeker, size int64, s *crypto.Sealer, a Attrs, c Condition) (Object, error) {
 	if err := b.writable(opPut, key); err != nil {
 		return Object{}, err
 	}
@@ -76,7 +129,7 @@ func (b *Bucket) Put(ctx context.Context, key string, body io.ReadSeeker, size i
 	defer deadline.stop()
 	h, err := b.inherit(ctx, opPut, key, a, a.Base, a.Base != nil && (!a.Base.Head || a.Base.Tags > 0))
 	if err == nil {
-		err = b.dress(ctx, &h, nil, a, 0)
+		err = b.dress(ctx, &h, s, a, 0)
 	}
 	if err != nil {
 		return Object{}, err
@@ -85,7 +138,7 @@ func (b *Bucket) Put(ctx context.Context, key string, body io.ReadSeeker, size i
 	o, err := b.create(ctx, creation{
 		op: opPut, key: key, commit: newCommitID(),
 		cond: c, honoured: honours(c, caps.PutIfAbsent, caps.PutIfMatch),
-		echo: EchoPut, base: a.Base, precious: true,
+		echo: EchoPut, base: placeOf(a.Base, key), precious: true,
 		send: func(ctx context.Context, commit string, c Condition) (made, error) {
 			if _, err := body.Seek(start, io.SeekStart); err != nil {
 				return made{}, fmt.Errorf("rewind body: %w", err)
@@ -94,6 +147,15 @@ func (b *Bucket) Put(ctx context.Context, key string, body io.ReadSeeker, size i
 		},
 	})
 	return h.filled(o, size), err
+}
+
+// placeOf returns base if its place is the one of key: else it lends its
+// attributes alone.
+func placeOf(base *Object, key string) *Object {
+	if base == nil || base.Key != key {
+		return nil
+	}
+	return base
 }
 
 // begun refuses to begin what its caller no longer waits for.

@@ -34,7 +34,7 @@ type readPool struct {
 // o.MaxConnections so that exact reads need not queue behind it.
 func newReadPool(o Options) *readPool {
 	p := &readPool{
-		mem:     newBudget(o.Memory / 8 * 3),
+		mem:     newBudget(o.Memory/8*3, room{}),
 		gets:    make(chan struct{}, max(1, o.MaxConnections/2)),
 		most:    mostAhead,
 		idle:    idleAfter,

@@ -60,9 +60,7 @@ func (b *Bucket) beginUpload(ctx context.Context, key string, a Attrs, dress fun
 	if err != nil {
 		return upload{}, classify(ctx, opCreate, key, err)
 	}
-	if a.Base != nil && a.Base.Key == key { // else it lends its attributes, not its place
-		u.base = a.Base
-	}
+	u.base = placeOf(a.Base, key)
 	if err := b.journal.begin(key, u.id); err != nil {
 		return upload{}, errors.Join(fmt.Errorf("note upload of %q: %w", key, err), b.abortUpload(ctx, u))
 	}
@@ -175,7 +173,7 @@ func (b *Bucket) completeUpload(ctx context.Context, u upload, parts []part, siz
 		op: opComplete, key: u.key, commit: u.commitID,
 		cond: c, honoured: honours(c, caps.CompleteIfAbsent, caps.CompleteIfMatch),
 		echo: EchoAll, base: u.base, precious: true,
-		inPlace: u.base != nil && u.base.Key == u.key && u.base.Stored == size && c.IfMatch == u.base.ETag,
+		inPlace: u.base != nil && u.base.Key == u.key && u.base.stored() == size && c.IfMatch == u.base.ETag,
 		send: func(ctx context.Context, _ string, c Condition) (made, error) {
 			return b.sendComplete(ctx, u, parts, size, c)
 		},

@@ -1,6 +1,10 @@
 package s3io
 
-import "fmt"
+import (
+	"fmt"
+
+	"github.com/kmsfs/kmsfs/crypto"
+)
 
 // S3's limits of multipart uploads and objects:
 // https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html
@@ -11,16 +15,26 @@ const (
 	maxObject = 50_000_000_000_000 // bytes of an object
 )
 
-// A schedule says how large each part of an upload is. It depends on the part
-// number alone, because nobody says beforehand how long a file will be. Parts
-// are small while memory can hold them (the first 10 GiB), and grow fast from
-// there: 50 TB in 10,000 parts leave room for fewer than 700 parts that are
+// The same limits for the content of what is sealed. Parts but the last are
+// whole frames, with room for the header, which the first one has, and for an
+// empty final frame; minPart is whole frames, and sealing makes it larger.
+const (
+	maxSealedPart   = (maxPart - crypto.MinSealedSize) / crypto.Stride * frameSize
+	maxSealedObject = (maxObject - crypto.MinSealedSize) / crypto.Stride * frameSize
+)
+
+// A schedule says how much of a file each part of an upload has. It depends on
+// the part number alone, because nobody says beforehand how long a file will be.
+// Parts are small while memory can hold them (the first 10 GiB), and grow fast
+// from there: 50 TB in 10,000 parts leave room for fewer than 700 parts that are
 // much below the maximum.
 type schedule struct {
-	fixed int64 // bytes of every part; 0 is the table
+	fixed  int64 // bytes of every part; 0 is the table
+	sealed bool  // parts are sealed before they are sent
 }
 
-// steps is the table of the schedule; after its last row every part is maxPart.
+// steps is the table of the schedule; after its last row every part has the
+// most that there can be.
 var steps = [...]struct {
 	parts int32
 	size  int64
@@ -37,13 +51,26 @@ var steps = [...]struct {
 }
 
 // newSchedule returns the schedule for parts of fixed bytes, or the table for
-// 0. The error for a size that S3 does not take names the limits.
-func newSchedule(fixed int64) (schedule, error) {
+// 0. Parts that are sealed become whole frames. The error for a size that S3
+// does not take names the limits.
+func newSchedule(fixed int64, sealed bool) (schedule, error) {
 	if fixed != 0 && (fixed < minPart || fixed > maxPart) {
 		return schedule{}, fmt.Errorf("part size of %d bytes: S3 takes parts of %d to %d bytes (5 MiB to 5 GiB)",
 			fixed, int64(minPart), int64(maxPart))
 	}
-	return schedule{fixed: fixed}, nil
+	s := schedule{fixed: fixed, sealed: sealed}
+	if sealed {
+		s.fixed = min(fixed-fixed%frameSize, maxSealedPart)
+	}
+	return s, nil
+}
+
+// most returns the most bytes of a file that one part can have.
+func (s schedule) most() int64 {
+	if s.sealed {
+		return maxSealedPart
+	}
+	return maxPart
 }
 
 // size returns the bytes of part n, 1 <= n <= maxParts.
@@ -57,15 +84,18 @@ func (s schedule) size(n int32) int64 {
 		}
 		n -= step.parts
 	}
-	return maxPart
+	return s.most()
 }
 
-// limit returns the largest object that can be written when the first n parts
+// limit returns the largest file that can be written when the first n parts
 // take used bytes.
 func (s schedule) limit(n int32, used int64) int64 {
-	left := int64(maxParts - n)
+	left, object := int64(maxParts-n), int64(maxObject)
+	if s.sealed {
+		left, object = left-1, maxSealedObject // the last part may be an empty final frame
+	}
 	if s.fixed != 0 {
-		return min(maxObject, used+left*s.fixed)
+		return min(object, used+left*s.fixed)
 	}
 	for _, step := range steps {
 		k := max(0, step.parts-n)
@@ -73,7 +103,7 @@ func (s schedule) limit(n int32, used int64) int64 {
 		used += int64(k) * step.size
 		left -= int64(k)
 	}
-	return min(maxObject, used+left*maxPart)
+	return min(object, used+left*s.most())
 }
 
 // Copying a base into an append is split so that the server copies in
@@ -84,19 +114,33 @@ const (
 )
 
 // split returns into how many parts n bytes of a base (at least minPart) are
-// copied; pieceOf says which bytes each takes.
+// copied; pieceOf says which bytes each is.
 func (s schedule) split(n int64) int32 {
 	k := min(n/max(copyPiece, s.fixed), copyPieces)
-	return int32(max(k, 1, (n+maxPart-1)/maxPart))
+	return int32(max(k, 1, (n+s.most()-1)/s.most()))
 }
 
-// pieceOf returns offset and length of piece i (from 0) of n bytes in k pieces
-// that differ by at most one byte.
-func pieceOf(n int64, k, i int32) (off, size int64) {
-	q, r := n/int64(k), n%int64(k)
-	off = int64(i)*q + min(int64(i), r)
+// pieceOf says which bytes of an object piece i (from 0) is, if the first size
+// bytes of its content are copied in k pieces that differ by at most one byte,
+// or frame; n is how much content the piece has. The first piece of a sealed
+// object has its header.
+func pieceOf(sealed bool, size int64, k, i int32) (n, from, to int64) {
+	unit := int64(1)
+	if sealed {
+		unit = frameSize
+	}
+	q, r := size/unit/int64(k), size/unit%int64(k)
+	from = int64(i)*q + min(int64(i), r)
 	if int64(i) < r {
 		q++
 	}
-	return off, q
+	to = from + q
+	if !sealed {
+		return q, from, to
+	}
+	from, to = crypto.FrameOffset(uint32(from)+1), crypto.FrameOffset(uint32(to)+1)
+	if i == 0 {
+		from = 0
+	}
+	return q * unit, from, to
 }

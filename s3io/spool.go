@@ -12,20 +12,25 @@ import (
 	"github.com/kmsfs/kmsfs/crypto"
 )
 
-// frameSize is the plaintext of one frame of the spool.
-const frameSize = 64 << 10
+// frameSize is the content of a page: of a frame of the spool, and of one of an
+// envelope object.
+const frameSize = crypto.FrameSize
 
 // errSpoolFull says that the spool holds its limit and nothing in it is about
 // to leave.
 var errSpoolFull = errors.New("the spool is full")
 
-// A spool keeps frames of at most frameSize bytes on disk for this process
-// alone: in a file that has no name, sealed under a key that never leaves
-// memory. Every frame lives in a slot of fixed size; slots are reused, and an
-// empty spool takes no disk space.
+// A spool keeps frames on disk for this process alone: in a file that has no
+// name, sealed under a key that never leaves memory. Every frame lives in a slot
+// of fixed size; slots are reused, and an empty spool takes no disk space.
+//
+// A frame has frameSize bytes of content at most. Where content is sealed before
+// it is sent, what that makes of it is written over it: slots are larger, and
+// taken as a whole at once, so that it needs no room that the disk may lack.
 type spool struct {
 	file  *os.File
 	box   *crypto.Ephemeral
+	frame int64     // most bytes that are written to a slot
 	slots slot      // limit
 	bufs  sync.Pool // *[]byte of one sealed frame
 
@@ -50,9 +55,10 @@ type slotState struct {
 // nonceLen is the prefix of a sealed frame that no two frames have in common.
 const nonceLen = 12
 
-// openSpool creates the file of a spool for size bytes of plaintext in dir,
-// which is created with mode 0700 where it is missing; "" is os.TempDir().
-func openSpool(dir string, size int64) (*spool, error) {
+// openSpool creates the file of a spool for size bytes of content in dir, which
+// is created with mode 0700 where it is missing; "" is os.TempDir(). sealing
+// makes room for frames of envelope objects.
+func openSpool(dir string, size int64, sealing bool) (*spool, error) {
 	if dir == "" {
 		dir = os.TempDir()
 	} else if err := os.MkdirAll(dir, 0o700); err != nil {
@@ -69,7 +75,10 @@ func openSpool(dir string, size int64) (*spool, error) {
 	if err := os.Remove(f.Name()); err != nil {
 		return nil, errors.Join(fmt.Errorf("unlink the spool: %w", err), f.Close())
 	}
-	s := &spool{file: f, box: box, slots: slot(min(size/frameSize, 1<<31)), changed: make(chan struct{})}
+	s := &spool{file: f, box: box, frame: frameSize, slots: slot(min(size/frameSize, 1<<31)), changed: make(chan struct{})}
+	if sealing {
+		s.frame += crypto.FinalOverhead
+	}
 	s.bufs.New = func() any {
 		b := make([]byte, 0, s.stride())
 		return &b
@@ -77,7 +86,7 @@ func openSpool(dir string, size int64) (*spool, error) {
 	return s, nil
 }
 
-func (s *spool) stride() int64 { return int64(frameSize + s.box.Overhead()) }
+func (s *spool) stride() int64 { return s.frame + int64(s.box.Overhead()) }
 
 // alloc returns a free slot. Where there is none it waits for slots that are
 // leaving; where none are, it returns errSpoolFull. It returns ctx's error
@@ -158,6 +167,9 @@ func (s *spool) write(n slot, p []byte) error {
 	buf := s.bufs.Get().(*[]byte)
 	defer s.bufs.Put(buf)
 	sealed := s.box.Seal((*buf)[:0], p)
+	if s.frame > frameSize {
+		sealed = sealed[:s.stride()] // what follows is of an older frame, sealed as well
+	}
 	if _, err := s.file.WriteAt(sealed, int64(n-1)*s.stride()); err != nil {
 		if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
 			return fmt.Errorf("%w: %w", errSpoolFull, err)
@@ -173,7 +185,7 @@ func (s *spool) write(n slot, p []byte) error {
 }
 
 // read returns the plaintext of slot n appended to dst[:0], which must have
-// room for frameSize bytes.
+// room for s.frame bytes.
 func (s *spool) read(dst []byte, n slot) ([]byte, error) {
 	s.mu.Lock()
 	st := s.state[n-1]

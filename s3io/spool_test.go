@@ -14,9 +14,9 @@ import (
 	"pgregory.net/rapid"
 )
 
-func newTestSpool(t testing.TB, size int64) *spool {
+func newTestSpool(t testing.TB, size int64, sealing bool) *spool {
 	t.Helper()
-	s, err := openSpool(filepath.Join(t.TempDir(), "spool"), size)
+	s, err := openSpool(filepath.Join(t.TempDir(), "spool"), size, sealing)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -31,10 +31,10 @@ func newTestSpool(t testing.TB, size int64) *spool {
 func TestSpoolKeepsFrames(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		const limit = 6
-		s := newTestSpool(t, limit*frameSize)
+		s := newTestSpool(t, limit*frameSize, rapid.Bool().Draw(rt, "sealing"))
 		want := map[slot][]byte{}
 		rng := rand.New(rand.NewPCG(rapid.Uint64().Draw(rt, "seed"), 0))
-		buf := make([]byte, frameSize)
+		buf := make([]byte, s.frame)
 		for range rapid.IntRange(1, 40).Draw(rt, "steps") {
 			switch op := rng.IntN(3); {
 			case op == 0 && len(want) < limit:
@@ -49,7 +49,7 @@ func TestSpoolKeepsFrames(t *testing.T) {
 				fallthrough
 			case op == 1:
 				for n := range want { // any: overwrite it
-					p := make([]byte, rng.IntN(frameSize+1))
+					p := make([]byte, rng.IntN(int(s.frame)+1))
 					for i := range p {
 						p[i] = byte(rng.Uint32())
 					}
@@ -87,7 +87,7 @@ func TestSpoolKeepsFrames(t *testing.T) {
 
 func TestSpoolIsPrivateAndSealed(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "spool")
-	s, err := openSpool(dir, 1<<20)
+	s, err := openSpool(dir, 1<<20, false)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -129,7 +129,7 @@ func rawSpool(t *testing.T, s *spool) []byte {
 }
 
 func TestSpoolTellsDamagedAndOldFrames(t *testing.T) {
-	s := newTestSpool(t, 1<<20)
+	s := newTestSpool(t, 1<<20, false)
 	n, err := s.alloc(t.Context())
 	if err != nil {
 		t.Fatal(err)
@@ -158,7 +158,7 @@ func TestSpoolTellsDamagedAndOldFrames(t *testing.T) {
 }
 
 func TestSpoolWaitsOnlyForSlotsThatLeave(t *testing.T) {
-	s := newTestSpool(t, frameSize)
+	s := newTestSpool(t, frameSize, false)
 	n, err := s.alloc(t.Context())
 	if err != nil {
 		t.Fatal(err)
@@ -188,7 +188,7 @@ func TestSpoolDirectoryThatCannotBe(t *testing.T) {
 	if err := os.WriteFile(file, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if s, err := openSpool(filepath.Join(file, "spool"), 1<<20); err == nil {
+	if s, err := openSpool(filepath.Join(file, "spool"), 1<<20, false); err == nil {
 		s.close()
 		t.Fatal("a spool below a file")
 	}

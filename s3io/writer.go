@@ -1,6 +1,7 @@
 package s3io
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"maps"
@@ -38,12 +39,17 @@ type Writer struct {
 	op chan struct{} // taken by whoever changes anything, also over I/O
 
 	// Changed only by the holder of op.
-	cond  Condition // of the next commit
-	base  *Object   // that baseLen bytes are taken from
-	next  int32     // part number of bufs[0]
-	start int64     // offset of bufs[0] in the file
+	cond   Condition // of the next commit
+	whole  bool      // nothing is copied: the content is sealed anew
+	base   *Object   // that baseLen bytes are taken from
+	copied int64     // bytes from 0 that an upload copies from base; the rest of it is read
+	unread bool      // load has to be called before anything is written
+	loaded int64     // up to where it has read base
+	splice *splice   // how frames join those of a sealed base; set by load
+	next   int32     // part number of bufs[0]
+	start  int64     // offset of bufs[0] in the file
 
-	// mu guards what readers see; it is held over no I/O but reads of the spool.
+	// mu guards what readers see; it is held over no I/O but that of the spool.
 	mu      sync.RWMutex
 	baseLen int64    // bytes from 0 that are in base alone
 	head    *pages   // the first part, full and not sent yet; nil before that and over a base
@@ -69,7 +75,12 @@ type Writer struct {
 // A Writer without a base, or with one of another key, is Dirty from the
 // start: committed as it is, it makes an empty object, or a copy.
 func (b *Bucket) NewWriter(key string, base *Object, c Condition) *Writer {
-	w := &Writer{b: b, key: key, op: make(chan struct{}, 1), cond: c}
+	return b.newWriter(key, base, c, false)
+}
+
+// newWriter is NewWriter; whole says that nothing of base is to be copied.
+func (b *Bucket) newWriter(key string, base *Object, c Condition, whole bool) *Writer {
+	w := &Writer{b: b, key: key, op: make(chan struct{}, 1), cond: c, whole: whole}
 	w.written = base == nil || base.Key != key
 	if base != nil {
 		o := *base
@@ -91,14 +102,16 @@ func (b *Bucket) NewWriter(key string, base *Object, c Condition) *Writer {
 }
 
 // begin lets the file start with the first n bytes of base and nothing else.
-// Below the smallest part they are read and sent again when there is more.
+// Those that cannot be copied are read and sent again when there is more.
 func (w *Writer) begin(base *Object, n int64) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.base, w.baseLen, w.start, w.next = base, n, 0, 1
-	if n >= minPart {
-		w.start, w.next = n, w.b.writes.parts.split(n)+1
+	w.splice = nil
+	if w.copied = w.copyable(base, n); w.copied > 0 {
+		w.start, w.next = w.copied, w.b.writes.parts.split(w.copied)+1
 	}
+	w.loaded, w.unread = w.copied, n > w.copied || n > 0 && w.b.seals(w.key)
 }
 
 // lock takes op. ctx only ends the wait.
@@ -155,7 +168,7 @@ func (w *Writer) SetAttrs(a Attrs) {
 }
 
 func (w *Writer) setAttrsLocked(a Attrs) {
-	a.Meta = maps.Clone(a.Meta)
+	a.Meta, a.Xattrs = maps.Clone(a.Meta), maps.Clone(a.Xattrs)
 	w.attrs = a
 }
 
@@ -173,5 +186,6 @@ func (w *Writer) attrsLocked() Attrs {
 // sameAttrs says whether an object that was stored with the attributes b has
 // the attributes a already.
 func sameAttrs(a, b Attrs) bool {
-	return maps.Equal(a.Meta, b.Meta) && (a.Headers == b.Headers || a.Headers == Headers{})
+	return maps.Equal(a.Meta, b.Meta) && (a.Headers == b.Headers || a.Headers == Headers{}) &&
+		(a.Xattrs == nil || b.Xattrs != nil && maps.EqualFunc(a.Xattrs, b.Xattrs, bytes.Equal))
 }

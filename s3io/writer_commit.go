@@ -5,6 +5,8 @@ import (
 	"fmt"
 
 	"github.com/dustin/go-humanize"
+
+	"github.com/kmsfs/kmsfs/crypto"
 )
 
 // result is what a commit came to.
@@ -80,7 +82,10 @@ func (w *Writer) commit(a Attrs) (Object, error) {
 	w.proceed(o)
 	w.state.Lock()
 	defer w.state.Unlock()
-	w.latest, w.stored = o, Attrs{Meta: sent.Meta, Headers: o.Headers}
+	if sent.Xattrs == nil {
+		sent.Xattrs = w.stored.Xattrs // carried over
+	}
+	w.latest, w.stored = o, Attrs{Meta: sent.Meta, Headers: o.Headers, Xattrs: sent.Xattrs}
 	if sameAttrs(w.attrs, a) {
 		w.attrs = w.stored // what could not be stored is the caller's affair now
 	}
@@ -104,16 +109,16 @@ func (w *Writer) publish(a Attrs) (Object, Attrs, error) {
 	if err != nil {
 		return Object{}, a, err
 	}
-	if up != nil || w.baseLen > 0 || size > maxPut {
+	if up != nil || w.copied > 0 || size > maxPut {
 		up = w.session()
 		o, err := w.complete(up, size)
 		return o, up.attrs, err
 	}
-	content, n := newBody(w.held()...)
-	if n != size {
+	held := w.held()
+	if _, n := newBody(held...); n != size {
 		return Object{}, a, fmt.Errorf("%d bytes are held of a file of %d", n, size)
 	}
-	o, err := w.b.Put(w.b.ctx, w.key, content, size, a, w.cond)
+	o, err := w.b.putPages(w.b.ctx, w.key, held, a, w.cond)
 	return o, a, err
 }
 
@@ -127,13 +132,25 @@ func (w *Writer) held() []*pages {
 
 // complete sends the parts that were held back and completes the upload.
 func (w *Writer) complete(up *session, size int64) (Object, error) {
-	if w.head != nil {
-		up.send(1, w.head, false)
-	}
-	for _, last := range w.bufs { // one at most: fill has closed the gaps
-		if last.have.prefix() > 0 {
-			up.send(w.next, last, false)
+	var tail *pages // one at most: fill has closed the gaps
+	for _, p := range w.bufs {
+		if p.have.prefix() > 0 {
+			tail = p
 		}
+	}
+	sealing := w.b.seals(w.key)
+	if w.head != nil {
+		then := kept
+		if tail == nil && w.next == 2 {
+			then = last
+		}
+		up.send(1, w.head, then)
+	}
+	if tail == nil && sealing && (w.head == nil || w.next > 2) {
+		tail = w.b.writes.newPages(w.start, 0, &w.mu) // an empty final frame
+	}
+	if tail != nil {
+		up.send(w.next, tail, last)
 	}
 	parts, n, err := up.wait()
 	if err == nil && n != size {
@@ -145,7 +162,11 @@ func (w *Writer) complete(up *session, size int64) (Object, error) {
 	if err != nil {
 		return Object{}, err
 	}
-	o, err := w.b.completeUpload(w.b.ctx, up.up, parts, size, w.cond)
+	stored := size
+	if sealing {
+		stored = crypto.SealedSize(size)
+	}
+	o, err := w.b.completeUpload(w.b.ctx, up.up, parts, stored, w.cond)
 	if err != nil {
 		return Object{}, err
 	}

@@ -24,23 +24,25 @@ var kinds = map[string]wire.FaultKind{
 }
 
 func TestWriterSurvivesOneFault(t *testing.T) {
-	for _, op := range []string{"UploadPart", "UploadPartCopy", "CompleteMultipartUpload", "PutObject", "GetObject", "CopyObject"} {
-		for name, kind := range kinds {
-			t.Run(op+" "+name, func(t *testing.T) {
-				r := newRig(t, Options{PartSize: minPart})
-				base := r.baseFor(t, op)
-				rule := r.server.Faults.Add(wire.Fault{Op: op, Kind: kind, Times: 1, Status: 503, Code: "SlowDown"})
-				w, want := r.writeFor(t, op, base)
-				mustCommit(t, w, Attrs{})
-				if rule.Hits() != 1 {
-					t.Fatalf("%d requests went wrong", rule.Hits())
-				}
-				w.Abort()
-				r.server.Faults.Clear()
-				r.wantContent(t, "file", want)
-			})
+	inBoth(t, func(t *testing.T, m mode) {
+		for _, op := range []string{"UploadPart", "UploadPartCopy", "CompleteMultipartUpload", "PutObject", "GetObject", "CopyObject"} {
+			for name, kind := range kinds {
+				t.Run(op+" "+name, func(t *testing.T) {
+					r := m.rig(t, Options{PartSize: minPart})
+					base := r.baseFor(t, op)
+					rule := r.server.Faults.Add(wire.Fault{Op: op, Kind: kind, Times: 1, Status: 503, Code: "SlowDown"})
+					w, want := r.writeFor(t, op, base)
+					mustCommit(t, w, Attrs{})
+					if rule.Hits() != 1 {
+						t.Fatalf("%d requests went wrong", rule.Hits())
+					}
+					w.Abort()
+					r.server.Faults.Clear()
+					r.wantContent(t, "file", want)
+				})
+			}
 		}
-	}
+	})
 }
 
 // baseFor returns the object that writeFor's file is over; nil for most.
@@ -77,126 +79,136 @@ func (r *rig) writeFor(t *testing.T, op string, base *Object) (*Writer, []byte) 
 }
 
 func TestWriterFailsForGood(t *testing.T) {
-	for _, op := range []string{"CreateMultipartUpload", "UploadPart", "UploadPartCopy", "CompleteMultipartUpload", "PutObject", "CopyObject"} {
-		for name, kind := range kinds {
-			if op == "CreateMultipartUpload" && (kind == wire.AnswerAfter || kind == wire.ResetAfter) {
-				continue // its upload id is lost with the answer: nobody can tell it from others' uploads
-			}
-			t.Run(op+" "+name, func(t *testing.T) {
-				r := newRig(t, Options{PartSize: minPart})
-				base := r.baseFor(t, op)
-				old, existed := r.content("file")
-				r.server.Faults.Add(wire.Fault{Op: op, Kind: kind, Status: 403, Code: "AccessDenied"})
-				r.b.commit = time.Second // nothing runs yet that reads it
-				w, want := r.writeFor(t, op, base)
-				_, err := w.Commit(t.Context(), Attrs{})
-				r.server.Faults.Clear()
-				if now, exists := r.content("file"); err != nil && op != "CopyObject" && kind != wire.AnswerAfter && kind != wire.ResetAfter {
-					if exists != existed || !bytes.Equal(now, old) {
-						t.Fatalf("a commit that failed changed the object: %v", err)
+	inBoth(t, func(t *testing.T, m mode) {
+		for _, op := range []string{"CreateMultipartUpload", "UploadPart", "UploadPartCopy", "CompleteMultipartUpload", "PutObject", "CopyObject"} {
+			for name, kind := range kinds {
+				if op == "CreateMultipartUpload" && (kind == wire.AnswerAfter || kind == wire.ResetAfter) {
+					continue // its upload id is lost with the answer: nobody can tell it from others' uploads
+				}
+				t.Run(op+" "+name, func(t *testing.T) {
+					r := m.rig(t, Options{PartSize: minPart})
+					base := r.baseFor(t, op)
+					old, existed := r.content(t, "file")
+					r.server.Faults.Add(wire.Fault{Op: op, Kind: kind, Status: 403, Code: "AccessDenied"})
+					r.b.commit = time.Second // nothing runs yet that reads it
+					w, want := r.writeFor(t, op, base)
+					_, err := w.Commit(t.Context(), Attrs{})
+					r.server.Faults.Clear()
+					if now, exists := r.content(t, "file"); err != nil && op != "CopyObject" && kind != wire.AnswerAfter && kind != wire.ResetAfter {
+						if exists != existed || !bytes.Equal(now, old) {
+							t.Fatalf("a commit that failed changed the object: %v", err)
+						}
 					}
-				}
-				switch {
-				case err == nil: // applied, and found out to be
-					r.wantContent(t, "file", want)
-				case w.Err() == nil:
-					t.Fatalf("%v does not stick", err)
-				default:
-					wantSticky(t, w, w.Err())
-				}
-				w.Abort()
-			})
+					switch {
+					case err == nil: // applied, and found out to be
+						r.wantContent(t, "file", want)
+					case w.Err() == nil:
+						t.Fatalf("%v does not stick", err)
+					default:
+						wantSticky(t, w, w.Err())
+					}
+					w.Abort()
+				})
+			}
 		}
-	}
+	})
 }
 
 func TestWriterFailsWhileWriting(t *testing.T) {
-	r := newRig(t, Options{PartSize: minPart})
-	r.server.Faults.Add(wire.Fault{Op: "UploadPart", Kind: wire.Answer, Status: 403, Code: "AccessDenied"})
-	w := r.b.NewWriter("file", nil, Condition{})
-	mustWrite(t, w, randomBytes(23, 2*minPart), 0)
-	waitFor(t, func() bool { return w.Err() != nil })
-	if k := KindOf(w.Err()); k != Permission {
-		t.Fatalf("kind %d: %v", k, w.Err())
-	}
-	wantSticky(t, w, w.Err())
-	r.b.writes.wait()
-	if n, _ := r.b.writes.mem.inUse(); n != 0 {
-		t.Fatalf("a writer that failed holds %d bytes", n)
-	}
+	inBoth(t, func(t *testing.T, m mode) {
+		r := m.rig(t, Options{PartSize: minPart})
+		r.server.Faults.Add(wire.Fault{Op: "UploadPart", Kind: wire.Answer, Status: 403, Code: "AccessDenied"})
+		w := r.b.NewWriter("file", nil, Condition{})
+		mustWrite(t, w, randomBytes(23, 2*minPart), 0)
+		waitFor(t, func() bool { return w.Err() != nil })
+		if k := KindOf(w.Err()); k != Permission {
+			t.Fatalf("kind %d: %v", k, w.Err())
+		}
+		wantSticky(t, w, w.Err())
+		r.b.writes.wait()
+		if n, _ := r.b.writes.mem.inUse(); n != 0 {
+			t.Fatalf("a writer that failed holds %d bytes", n)
+		}
+	})
 }
 
 func TestWriterAbortsDuringACommit(t *testing.T) {
-	r := newRig(t, Options{PartSize: minPart})
-	w := r.b.NewWriter("file", nil, Condition{})
-	mustWrite(t, w, randomBytes(24, 2*minPart+1), 0)
-	h := r.hold(t, "UploadPart")
-	got := make(chan error)
-	go func() {
-		_, err := w.Commit(context.Background(), Attrs{})
-		got <- err
-	}()
-	<-h.reached
-	w.Abort()
-	h.release()
-	if err := <-got; !errors.Is(err, errAborted) {
-		t.Fatalf("commit of an aborted writer: %v", err)
-	}
-	r.b.writes.wait()
-	if _, ok := r.content("file"); ok {
-		t.Fatal("an aborted file exists")
-	}
+	inBoth(t, func(t *testing.T, m mode) {
+		r := m.rig(t, Options{PartSize: minPart})
+		w := r.b.NewWriter("file", nil, Condition{})
+		mustWrite(t, w, randomBytes(24, 2*minPart+1), 0)
+		h := r.hold(t, "UploadPart")
+		got := make(chan error)
+		go func() {
+			_, err := w.Commit(context.Background(), Attrs{})
+			got <- err
+		}()
+		<-h.reached
+		w.Abort()
+		h.release()
+		if err := <-got; !errors.Is(err, errAborted) {
+			t.Fatalf("commit of an aborted writer: %v", err)
+		}
+		r.b.writes.wait()
+		if _, ok := r.content(t, "file"); ok {
+			t.Fatal("an aborted file exists")
+		}
+	})
 }
 
 func TestWriterReadsAndSizesDuringACommit(t *testing.T) {
-	r := newRig(t, Options{})
-	w := r.b.NewWriter("file", nil, Condition{})
-	mustWrite(t, w, []byte("content"), 0)
-	h := r.hold(t, "PutObject")
-	got := make(chan error)
-	go func() {
-		_, err := w.Commit(context.Background(), Attrs{})
-		got <- err
-	}()
-	<-h.reached
-	p := make([]byte, 7)
-	if _, err := w.ReadAt(p, 0); err != nil || string(p) != "content" {
-		t.Fatalf("read during a commit: %q, %v", p, err)
-	}
-	if w.Size() != 7 || !w.Dirty() || w.Err() != nil {
-		t.Fatal("state during a commit")
-	}
-	h.release()
-	check(t, <-got)
-	w.Abort()
+	inBoth(t, func(t *testing.T, m mode) {
+		r := m.rig(t, Options{})
+		w := r.b.NewWriter("file", nil, Condition{})
+		mustWrite(t, w, []byte("content"), 0)
+		h := r.hold(t, "PutObject")
+		got := make(chan error)
+		go func() {
+			_, err := w.Commit(context.Background(), Attrs{})
+			got <- err
+		}()
+		<-h.reached
+		p := make([]byte, 7)
+		if _, err := w.ReadAt(p, 0); err != nil || string(p) != "content" {
+			t.Fatalf("read during a commit: %q, %v", p, err)
+		}
+		if w.Size() != 7 || !w.Dirty() || w.Err() != nil {
+			t.Fatal("state during a commit")
+		}
+		h.release()
+		check(t, <-got)
+		w.Abort()
+	})
 }
 
 // TestWriterPlaintextNeverOnDisk looks at the spool as a thief would: through
 // the process's open files.
 func TestWriterPlaintextNeverOnDisk(t *testing.T) {
-	for name, o := range map[string]Options{
-		"large parts": {Memory: 16 << 20, PartSize: minPart},
-		"no memory":   {Memory: 1, PartSize: minPart},
-	} {
-		t.Run(name, func(t *testing.T) {
-			o.SpoolDir = t.TempDir()
-			r := newRig(t, o)
-			w := r.b.NewWriter("file", nil, Condition{})
-			secret := []byte("ATTACK AT DAWN. ")
-			want := bytes.Repeat(secret, 7<<20/len(secret))
-			mustWrite(t, w, want, 0)
-			disk := spoolOnDisk(t, o.SpoolDir)
-			if len(disk) < minPart {
-				t.Fatalf("only %d bytes in the spool", len(disk))
-			}
-			if bytes.Contains(disk, secret[:8]) {
-				t.Fatal("plaintext in the spool")
-			}
-			mustCommit(t, w, Attrs{})
-			r.wantContent(t, "file", want)
-			w.Abort()
-		})
-	}
+	inBoth(t, func(t *testing.T, m mode) {
+		for name, o := range map[string]Options{
+			"large parts": {Memory: 16 << 20, PartSize: minPart},
+			"no memory":   {Memory: 1, PartSize: minPart},
+		} {
+			t.Run(name, func(t *testing.T) {
+				o.SpoolDir = t.TempDir()
+				r := m.rig(t, o)
+				w := r.b.NewWriter("file", nil, Condition{})
+				secret := []byte("ATTACK AT DAWN. ")
+				want := bytes.Repeat(secret, 7<<20/len(secret))
+				mustWrite(t, w, want, 0)
+				disk := spoolOnDisk(t, o.SpoolDir)
+				if len(disk) < minPart {
+					t.Fatalf("only %d bytes in the spool", len(disk))
+				}
+				if bytes.Contains(disk, secret[:8]) {
+					t.Fatal("plaintext in the spool")
+				}
+				mustCommit(t, w, Attrs{})
+				r.wantContent(t, "file", want)
+				w.Abort()
+			})
+		}
+	})
 }
 
 // spoolOnDisk returns the bytes of this process's unlinked files in dir.

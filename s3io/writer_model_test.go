@@ -11,25 +11,32 @@ import (
 	"testing"
 
 	"pgregory.net/rapid"
+
+	"github.com/kmsfs/kmsfs/internal/sandbox"
 )
 
 // This file compares a Writer to a byte slice.
 
 func TestWriterAgainstAReference(t *testing.T) {
-	configs := map[string]Options{
-		"memory": {PartSize: minPart},
-		"spool":  {PartSize: minPart, Memory: 8 << 20},
-		"scarce": {PartSize: minPart, Memory: 1 << 20},
-	}
-	rigs := map[string]*rig{}
-	for name, o := range configs {
-		rigs[name] = newRig(t, o)
-	}
-	var files int
-	rapid.Check(t, func(rt *rapid.T) {
-		files++
-		r := rigs[rapid.SampledFrom(slices.Sorted(maps.Keys(rigs))).Draw(rt, "resources")]
-		runModel(rt, r, fmt.Sprint("file", files))
+	inBoth(t, func(t *testing.T, m mode) {
+		configs := map[string]Options{
+			"memory": {PartSize: minPart},
+			"spool":  {PartSize: minPart, Memory: 8 << 20},
+			"scarce": {PartSize: minPart, Memory: 1 << 20},
+		}
+		if m == ahead {
+			configs["whole"] = Options{PartSize: minPart, Envelope: &Envelope{KeyIDs: []string{sandbox.KeyAlias}, NoSplice: true}}
+		}
+		rigs := map[string]*rig{}
+		for name, o := range configs {
+			rigs[name] = m.rig(t, o)
+		}
+		var files int
+		rapid.Check(t, func(rt *rapid.T) {
+			files++
+			r := rigs[rapid.SampledFrom(slices.Sorted(maps.Keys(rigs))).Draw(rt, "resources")]
+			runModel(rt, r, fmt.Sprint("file", files))
+		})
 	})
 }
 
@@ -137,7 +144,7 @@ func (m *model) commit(t *rapid.T) {
 		t.Fatalf("commit of %d bytes: %v", len(m.want), err)
 	}
 	m.object = o
-	got, ok := m.r.content(m.key)
+	got, ok := m.r.content(t, m.key)
 	if !ok || o.Size != int64(len(m.want)) || !bytes.Equal(got, m.want) {
 		t.Fatalf("committed %d bytes (%v), want %d; first difference at %d", o.Size, ok, len(m.want), firstDifference(got, m.want))
 	}

@@ -3,19 +3,24 @@ package s3io
 import (
 	"context"
 	"errors"
+	"io"
 	"slices"
 	"sync"
+
+	"github.com/kmsfs/kmsfs/crypto"
 )
 
 // pages holds the bytes of one part until they are uploaded, each page in
-// memory or, sealed, in the spool. Its pages are the spool's frames.
+// memory or, under a key of this process, in the spool. Its pages are the
+// spool's frames, and those of an envelope object.
 //
 // One goroutine at a time changes it, and holds mu only while bytes or table
 // change; others may read under mu meanwhile. Once it is handed to an upload
-// nothing changes any more.
+// nothing changes any more but that its pages are sealed where they are.
 type pages struct {
 	mem      *budget
 	spool    *spool
+	from     int64       // where in the file they begin
 	size     int64       // most bytes that it takes
 	viaSpool bool        // pages leave memory as soon as they are full
 	spare    func() bool // called when memory is scarce; says whether it freed some
@@ -29,8 +34,10 @@ type pages struct {
 
 // page is where frameSize bytes are; the zero page is nowhere.
 type page struct {
-	mem  []byte
-	slot slot
+	mem    []byte // with the budget's room
+	slot   slot
+	sealed int32          // plaintext bytes of the frame that the page is; 0: it is plain
+	by     *crypto.Opener // of that frame
 }
 
 func (p page) isNone() bool { return p.mem == nil && p.slot == 0 }
@@ -38,6 +45,11 @@ func (p page) isNone() bool { return p.mem == nil && p.slot == 0 }
 // pagesPerLarge is how many pages a large chunk holds. The first of them are
 // in small chunks, so that a small file takes little memory.
 const pagesPerLarge = largeChunk / frameSize
+
+// newPages returns the place for size bytes of a file from from on.
+func (s *writes) newPages(from, size int64, mu *sync.RWMutex) *pages {
+	return &pages{mem: s.mem, spool: s.spool, from: from, size: size, viaSpool: size > s.inCore, mu: mu}
+}
 
 // writeAt copies b to off; [off, off+len(b)) lies within size. It returns how
 // many bytes it took, and why not all: ctx's error, errSpoolFull where memory
@@ -69,11 +81,14 @@ func (p *pages) writePage(ctx context.Context, i, in int, b []byte) error {
 		}
 	}
 	var moved slot // in the spool, where a change is a new frame
+	var err error
 	if at.mem == nil {
-		var err error
-		if moved, err = p.reseal(ctx, at.slot, in, b); err != nil {
-			return err
-		}
+		moved, err = p.replaced(ctx, i, in, b)
+	} else {
+		err = p.unseal(i)
+	}
+	if err != nil {
+		return err
 	}
 	from := int64(i) * frameSize
 	p.mu.Lock()
@@ -81,15 +96,15 @@ func (p *pages) writePage(ctx context.Context, i, in int, b []byte) error {
 		p.growLocked(i + 1)
 		p.table[i] = page{slot: moved}
 	} else {
-		copy(at.mem[in:], b)
+		copy(p.plain(at)[in:], b)
 	}
 	p.have = p.have.add(from+int64(in), from+int64(in+len(b)))
 	p.mu.Unlock()
 	switch {
-	case at.slot != 0:
+	case at.slot != 0 && at.slot != moved:
 		p.spool.release([]slot{at.slot}, false)
 	case p.viaSpool && at.mem != nil && p.have.covers(from, min(from+frameSize, p.size)):
-		p.seal(i)
+		p.park(i)
 	}
 	return nil
 }
@@ -102,21 +117,34 @@ func (p *pages) at(i int) page {
 	return page{}
 }
 
-// reseal returns a new slot that holds the frame of old, or nothing if old is
-// 0, with b at in. The old one stays as it is: readers never see half a frame,
-// and a full disk costs nothing that was accepted before.
-func (p *pages) reseal(ctx context.Context, old slot, in int, b []byte) (slot, error) {
-	if in > 0 || old != 0 && len(b) < frameSize {
-		frame := make([]byte, 0, frameSize)
-		if old != 0 {
+// plain returns the bytes of a page in memory that is not sealed.
+func (p *pages) plain(at page) []byte {
+	return at.mem[p.mem.room.head:][:frameSize]
+}
+
+// replaced returns a slot that holds page i, which is in the spool or nowhere,
+// with b at in. A slot that was written stays as it is: readers never see half a
+// frame, and a full disk costs nothing that was accepted before.
+func (p *pages) replaced(ctx context.Context, i, in int, b []byte) (slot, error) {
+	old := p.at(i)
+	from := int64(i) * frameSize
+	written := p.have.touches(from, from+frameSize) // else the slot, if any, is only reserved
+	if in > 0 || written && len(b) < frameSize {
+		frame := make([]byte, 0, p.spool.frame)
+		if written {
 			var err error
-			if frame, err = p.spool.read(frame, old); err != nil {
+			if frame, err = p.content(i, frame); err != nil {
 				return 0, err
 			}
 		}
-		frame = frame[:max(len(frame), in+len(b))]
+		end := len(frame)
+		frame = frame[:max(end, in+len(b))]
+		clear(frame[end:])
 		copy(frame[in:], b)
 		b = frame
+	}
+	if old.slot != 0 && !written {
+		return old.slot, p.spool.write(old.slot, b)
 	}
 	s, err := p.spool.alloc(ctx)
 	if err != nil {
@@ -129,22 +157,22 @@ func (p *pages) reseal(ctx context.Context, old slot, in int, b []byte) (slot, e
 	return s, nil
 }
 
-// seal moves page i, which is full and in a chunk of its own, to the spool.
-// Where the spool is full or fails the page simply stays in memory.
-func (p *pages) seal(i int) {
-	mem := p.table[i].mem
+// park moves page i, which is full, plain and in a chunk of its own, to the
+// spool. Where the spool is full or fails the page simply stays in memory.
+func (p *pages) park(i int) {
+	at := p.table[i]
 	s, ok := p.spool.tryAlloc()
 	if !ok {
 		return
 	}
-	if p.spool.write(s, mem) != nil {
+	if p.spool.write(s, p.plain(at)) != nil {
 		p.spool.release([]slot{s}, false)
 		return
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.table[i] = page{slot: s}
-	k := slices.IndexFunc(p.chunks, func(c *chunk) bool { return &c.bytes()[0] == &mem[0] })
+	k := slices.IndexFunc(p.chunks, func(c *chunk) bool { return &c.bytes()[0] == &at.mem[0] })
 	p.chunks[k].release()
 	p.chunks = slices.Delete(p.chunks, k, k+1)
 }
@@ -180,16 +208,17 @@ func (p *pages) install(i int, c *chunk) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.chunks = append(p.chunks, c)
+	unit := p.mem.room.unit()
 	if c.class == small {
 		p.growLocked(i + 1)
-		p.table[i] = page{mem: c.bytes()}
+		p.table[i] = page{mem: c.bytes()[:unit:unit]}
 		return
 	}
 	first := i - i%pagesPerLarge
 	p.growLocked(first + pagesPerLarge)
 	for k := range pagesPerLarge {
 		if at := &p.table[first+k]; at.isNone() {
-			at.mem = c.bytes()[k*frameSize : (k+1)*frameSize : (k+1)*frameSize]
+			at.mem = c.bytes()[k*unit : (k+1)*unit : (k+1)*unit]
 		}
 	}
 }
@@ -213,6 +242,48 @@ func (p *pages) zero(ctx context.Context, from, to int64) error {
 	return nil
 }
 
+// reserve finds a place for [from, to), so that writing there waits for none.
+func (p *pages) reserve(ctx context.Context, from, to int64) error {
+	for i := int(from / frameSize); int64(i)*frameSize < to; i++ {
+		if !p.at(i).isNone() {
+			continue
+		}
+		if !p.viaSpool {
+			if err := p.remember(ctx, i); !errors.Is(err, errScarce) {
+				if err != nil {
+					return err
+				}
+				continue
+			}
+		}
+		s, err := p.spool.alloc(ctx)
+		if err != nil {
+			return err
+		}
+		p.mu.Lock()
+		p.growLocked(i + 1)
+		p.table[i] = page{slot: s}
+		p.mu.Unlock()
+	}
+	return nil
+}
+
+// readFrom writes n bytes of r to off on, page by page.
+func (p *pages) readFrom(ctx context.Context, r io.Reader, off, n int64) error {
+	chunk := make([]byte, min(n, frameSize))
+	for n > 0 {
+		k, err := io.ReadFull(r, chunk[:min(n, frameSize-off%frameSize)])
+		if err != nil {
+			return err
+		}
+		if _, err := p.writeAt(ctx, chunk[:k], off); err != nil {
+			return err
+		}
+		off, n = off+int64(k), n-int64(k)
+	}
+	return nil
+}
+
 // spill moves all pages to the spool and frees their memory. It does nothing
 // when the spool has no room, and says whether memory was freed.
 func (p *pages) spill() bool {
@@ -221,19 +292,19 @@ func (p *pages) spill() bool {
 	}
 	table := slices.Clone(p.table)
 	var moved []slot
-	for i := range table {
-		if table[i].mem == nil {
+	for i, at := range table {
+		if at.mem == nil {
 			continue
 		}
 		s, ok := p.spool.tryAlloc()
 		if ok {
 			moved = append(moved, s)
 		}
-		if !ok || p.spool.write(s, table[i].mem) != nil {
+		if !ok || p.spool.write(s, p.held(at)) != nil {
 			p.spool.release(moved, false)
 			return false
 		}
-		table[i] = page{slot: s}
+		table[i].mem, table[i].slot = nil, s
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -258,13 +329,12 @@ func (p *pages) readAtLocked(b []byte, off int64) error {
 			if from >= to {
 				continue
 			}
-			frame := p.table[i].mem
-			if frame == nil {
-				var err error
-				if scratch, err = p.spool.read(slices.Grow(scratch[:0], frameSize), p.table[i].slot); err != nil {
-					return err
-				}
-				frame = scratch
+			if p.table[i].mem == nil || p.table[i].sealed > 0 {
+				scratch = slices.Grow(scratch[:0], int(p.spool.frame))
+			}
+			frame, err := p.content(i, scratch)
+			if err != nil {
+				return err
 			}
 			copy(b[from-off:to-off], frame[from-int64(i)*frameSize:])
 		}

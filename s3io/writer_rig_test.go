@@ -21,6 +21,31 @@ import (
 type rig struct {
 	server *sandbox.Server
 	b      *Bucket
+	frames map[nonce][32]byte // what was seen sealed under each
+}
+
+// A mode is how content is encrypted.
+type mode bool
+
+// The modes: by S3, or before it is sent.
+const (
+	inS3  mode = false
+	ahead mode = true
+)
+
+// inBoth runs f in both modes.
+func inBoth(t *testing.T, f func(*testing.T, mode)) {
+	t.Run("sse", func(t *testing.T) { f(t, inS3) })
+	t.Run("envelope", func(t *testing.T) { f(t, ahead) })
+}
+
+// rig is newRig in mode m.
+func (m mode) rig(t testing.TB, o Options) *rig {
+	t.Helper()
+	if m == ahead && o.Envelope == nil {
+		o.Envelope = &Envelope{KeyIDs: []string{sandbox.KeyAlias}}
+	}
+	return newRig(t, o)
 }
 
 func newRig(t testing.TB, o Options) *rig {
@@ -36,7 +61,9 @@ func newRig(t testing.TB, o Options) *rig {
 	}
 	o.Bucket, o.Region, o.PathStyle = sandbox.Bucket, sandbox.Region, true
 	o.Endpoint, o.KMSEndpoint = server.URL(), server.KMSURL()
-	o.Policy.KeyID = sandbox.KeyAlias
+	if o.Envelope == nil {
+		o.Policy.KeyID = sandbox.KeyAlias
+	}
 	o.Log = slog.New(slog.NewTextHandler(t.Output(), nil))
 	if o.SpoolDir == "" {
 		o.SpoolDir = t.TempDir()
@@ -48,7 +75,7 @@ func newRig(t testing.TB, o Options) *rig {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := &rig{server: server, b: b}
+	r := &rig{server: server, b: b, frames: map[nonce][32]byte{}}
 	t.Cleanup(func() { r.close(t) })
 	if _, err := b.Probe(t.Context()); err != nil {
 		t.Fatal(err)
@@ -87,7 +114,17 @@ func (r *rig) close(t testing.TB) {
 }
 
 // content returns what key holds, past all of our own reading.
-func (r *rig) content(key string) ([]byte, bool) {
+func (r *rig) content(t require, key string) ([]byte, bool) {
+	t.Helper()
+	p, ok := r.stored(key)
+	if ok && r.b.seals(key) {
+		p = r.opened(t, key, p)
+	}
+	return p, ok
+}
+
+// stored returns the object of that key as it is.
+func (r *rig) stored(key string) ([]byte, bool) {
 	out, err := r.b.s3.GetObject(context.Background(), &s3.GetObjectInput{Bucket: aws.String(sandbox.Bucket), Key: &key})
 	if err != nil {
 		return nil, false

@@ -60,6 +60,16 @@ func (s spans) covers(from, to int64) bool {
 	return from >= to
 }
 
+// touches says whether any of [from, to) is there.
+func (s spans) touches(from, to int64) bool {
+	for _, x := range s {
+		if x.from < to && from < x.to {
+			return true
+		}
+	}
+	return false
+}
+
 // firstFrom returns the begin of the first span that lies above off, or limit.
 func (s spans) firstFrom(off, limit int64) int64 {
 	for _, x := range s {

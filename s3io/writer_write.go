@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"slices"
 )
 
@@ -69,7 +68,7 @@ func (w *Writer) refused(ctx context.Context, err error) error {
 	case errors.Is(err, ErrNotSequential):
 		return err
 	case errors.Is(err, errSpoolFull):
-		return &Error{Kind: NoSpace, Op: "buffer", Key: w.key, Err: err, Hint: "raise --spool-size, or free space in --spool-dir"}
+		return noRoom(w.key, err)
 	case ctx.Err() != nil:
 		return w.interrupted(ctx.Err())
 	case errors.As(err, &known):
@@ -78,6 +77,11 @@ func (w *Writer) refused(ctx context.Context, err error) error {
 	err = &Error{Kind: Other, Op: "buffer", Key: w.key, Err: err}
 	w.fail(err)
 	return err
+}
+
+// noRoom is what errSpoolFull means to a caller.
+func noRoom(key string, err error) error {
+	return &Error{Kind: NoSpace, Op: "buffer", Key: key, Err: err, Hint: "raise --spool-size, or free space in --spool-dir"}
 }
 
 // writeSome writes the bytes of p that fall into one part.
@@ -120,9 +124,9 @@ func (w *Writer) approach(off int64) error {
 // end returns up to where the file is written without a gap.
 func (w *Writer) end() int64 {
 	if len(w.bufs) == 0 {
-		return w.start
+		return max(w.start, w.baseLen)
 	}
-	return w.start + w.bufs[0].have.prefix()
+	return max(w.start+w.bufs[0].have.prefix(), w.baseLen)
 }
 
 // fill writes zeros wherever nothing was written below to. It is not
@@ -145,7 +149,9 @@ func (w *Writer) buffer(off int64) (*pages, int64) {
 	from := w.start
 	for i := 0; ; i++ {
 		if i == len(w.bufs) {
-			buf := w.newPages(w.next + int32(i))
+			s := w.b.writes
+			buf := s.newPages(from, s.parts.size(w.next+int32(i)), &w.mu)
+			buf.spare = w.spare
 			w.mu.Lock()
 			w.bufs = append(w.bufs, buf)
 			w.mu.Unlock()
@@ -155,12 +161,6 @@ func (w *Writer) buffer(off int64) (*pages, int64) {
 		}
 		from += w.bufs[i].size
 	}
-}
-
-func (w *Writer) newPages(n int32) *pages {
-	s := w.b.writes
-	size := s.parts.size(n)
-	return &pages{mem: s.mem, spool: s.spool, size: size, viaSpool: size > s.inCore, spare: w.spare, mu: &w.mu}
 }
 
 // spare makes memory when there is none to wait for: the first part, of which
@@ -180,7 +180,7 @@ func (w *Writer) turn() {
 		}
 		w.mu.Unlock()
 		if w.next > 1 {
-			w.session().send(w.next, full, true)
+			w.session().send(w.next, full, done)
 		}
 		w.next++
 	}
@@ -192,44 +192,10 @@ func (w *Writer) session() *session {
 	w.state.Lock()
 	defer w.state.Unlock()
 	if w.up == nil {
-		w.up = newSession(w, w.attrsLocked())
-		if w.baseLen > 0 {
-			w.up.copy(*w.base, w.baseLen, w.next-1)
+		w.up = newSession(w, w.attrsLocked(), w.splice)
+		if w.copied > 0 {
+			w.up.copy(*w.base, w.copied, w.next-1)
 		}
 	}
 	return w.up
-}
-
-// load reads a base that is too small to be copied as a part, if there is one.
-func (w *Writer) load(ctx context.Context) error {
-	n := w.baseLen
-	if n == 0 || n >= minPart {
-		return nil
-	}
-	// Room first: a wait for it with the answer at hand would keep a connection
-	// from the uploads that have to end before there is room.
-	buf, _ := w.buffer(0)
-	if err := buf.zero(ctx, 0, n); err != nil {
-		return err
-	}
-	r, err := w.b.Get(ctx, *w.base, 0, n)
-	if err != nil {
-		return err
-	}
-	defer r.Close()
-	chunk := make([]byte, min(n, frameSize))
-	for off := int64(0); off < n; {
-		k, err := io.ReadFull(r, chunk[:min(n-off, frameSize)])
-		if err != nil {
-			return classify(ctx, "read what is appended to", w.key, err)
-		}
-		if _, err := buf.writeAt(ctx, chunk[:k], off); err != nil {
-			return err
-		}
-		off += int64(k)
-	}
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.baseLen = 0
-	return nil
 }
