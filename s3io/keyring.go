@@ -26,7 +26,7 @@ func (b *Bucket) openKeyring(ctx context.Context, cfg aws.Config) error {
 	if e == nil {
 		return nil
 	}
-	client, err := b.kmsClients(cfg)
+	client, err := b.kmsClients(cfg, 0)
 	if err != nil {
 		return err
 	}
@@ -69,10 +69,10 @@ func (b *Bucket) openKeyring(ctx context.Context, cfg aws.Config) error {
 
 // kmsClients returns what makes the clients of all regions, each once. An
 // attempt that hangs is cut off and made again; the operation's context ends
-// the attempts.
-func (b *Bucket) kmsClients(cfg aws.Config) (func(region string) crypto.KMS, error) {
+// the attempts, unless attempts does.
+func (b *Bucket) kmsClients(cfg aws.Config, attempts int) (func(region string) crypto.KMS, error) {
 	cfg = cfg.Copy()
-	cfg.Retryer = func() aws.Retryer { return newRetryer(0) }
+	cfg.Retryer = func() aws.Retryer { return newRetryer(attempts) }
 	if c, ok := cfg.HTTPClient.(*awshttp.BuildableClient); ok {
 		cfg.HTTPClient = c.WithTransportOptions(func(t *http.Transport) { t.ResponseHeaderTimeout = kmsPatience })
 	}

@@ -12,7 +12,7 @@ import (
 func (b *Bucket) EnvelopeKeys() []string { return slices.Clone(b.sealedUnder) }
 
 // KMSClients returns what makes the KMS clients of all regions, as Open would
-// for o, for commands that need no bucket.
+// for o, for commands that need no bucket. They give up as soon as Open does.
 func KMSClients(ctx context.Context, o Options) (func(region string) crypto.KMS, error) {
 	fill(&o)
 	cfg, err := loadConfig(ctx, o)
@@ -21,5 +21,5 @@ func KMSClients(ctx context.Context, o Options) (func(region string) crypto.KMS,
 	}
 	b := newBucket(o, Policy{})
 	b.cancel()
-	return b.kmsClients(cfg)
+	return b.kmsClients(cfg, openAttempts)
 }

@@ -27,6 +27,17 @@ func newCtl(s std) *cobra.Command {
   kmsfs ctl /mnt/backup drain
   kmsfs ctl /mnt/backup log-level debug`,
 		Args: between(2, 3, "the directory of a mount and what to do"),
+		ValidArgsFunction: func(_ *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+			switch {
+			case len(args) == 0:
+				return nil, cobra.ShellCompDirectiveFilterDirs
+			case len(args) == 1:
+				return []string{ctl.OpFlushKeys, ctl.OpDrain, ctl.OpLogLevel}, cobra.ShellCompDirectiveNoFileComp
+			case args[1] == ctl.OpLogLevel:
+				return logLevels, cobra.ShellCompDirectiveNoFileComp
+			}
+			return nil, cobra.ShellCompDirectiveNoFileComp
+		},
 		RunE: func(cmd *cobra.Command, args []string) error {
 			r := ctl.Request{Op: args[1]}
 			switch {

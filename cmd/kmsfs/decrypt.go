@@ -132,6 +132,13 @@ func (d *decryption) explain(err error) error {
 	case errors.Is(err, crypto.ErrTampered):
 		return fmt.Errorf("decrypt %s: %w; nothing was written: fetch the object anew, or restore an older version", d.what, err)
 	}
+	var hinted interface{ Hint() string }
+	switch {
+	case errors.As(err, &hinted):
+		err = fmt.Errorf("%w; %s", err, hinted.Hint())
+	case crypto.Passing(err):
+		err = fmt.Errorf("%w; check the network and --kms-endpoint-url", err)
+	}
 	return fmt.Errorf("decrypt %s: %w", d.what, err)
 }
 

@@ -138,6 +138,7 @@ func TestDecryptAsksOnlyForAllowedKeys(t *testing.T) {
 		t.Errorf("%d requests to KMS", n)
 	}
 	w.want(w.run("decrypt", file, "--allow-key-id=alias/kmsfs-demo"), exitUsage, `is no ARN of a key; write it in full`)
+	w.want(w.run("decrypt", file, "--kms-endpoint-url=http://127.0.0.1:1"), exitFailure, `connection refused; check the network and --kms-endpoint-url\n$`)
 	undo := w.server.Denials.Add(wire.Denial{Action: "kms:Decrypt"})
 	w.want(w.run("decrypt", file), exitFailure, `kms:Decrypt`)
 	undo()

@@ -8,11 +8,13 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 )
 
 // Exit statuses.
@@ -140,7 +142,20 @@ func newRoot(s std) *cobra.Command {
 	root.SetUsageFunc(printUsage)
 	root.AddCommand(newMount(s), newUmount(s), newDoctor(s), newDemo(s), newSandbox(s), newInspect(s),
 		newDecrypt(s), newRekey(s), newStats(s), newCtl(s), newVersion(s))
+	for _, cmd := range root.Commands() {
+		completeWords(cmd)
+	}
 	return root
+}
+
+// completeWords lets shells complete the values of flags that take one of a few
+// words, which --help shows as a|b.
+func completeWords(cmd *cobra.Command) {
+	cmd.Flags().VisitAll(func(f *pflag.Flag) {
+		if words := strings.Split(f.Value.Type(), "|"); len(words) > 1 && words[0] == strings.ToLower(words[0]) {
+			_ = cmd.RegisterFlagCompletionFunc(f.Name, cobra.FixedCompletions(words, cobra.ShellCompDirectiveNoFileComp))
+		}
+	})
 }
 
 // between demands from least to most arguments, named for the message.

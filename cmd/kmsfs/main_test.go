@@ -252,4 +252,12 @@ func TestVersionAndCompletion(t *testing.T) {
 	if got := w.must("completion", "bash"); !strings.Contains(got, "__start_kmsfs") {
 		t.Errorf("completion says %.200q", got)
 	}
+	for args, want := range map[string]string{
+		"ctl /mnt ": "flush-keys\ndrain\nlog-level\n", "ctl /mnt log-level ": "debug\ninfo\nwarn\nerror\n",
+		"mount s3://b /mnt --context-scope ": "bucket\nobject\n", "mount --bucket-key=": "on\noff\ninherit\n",
+	} {
+		if got := w.must(append([]string{"__complete"}, strings.Split(args, " ")...)...); !strings.HasPrefix(got, want) {
+			t.Errorf("%q is completed by %q", args, got)
+		}
+	}
 }

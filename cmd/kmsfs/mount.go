@@ -30,13 +30,15 @@ func newMount(s std) *cobra.Command {
 
 Returns when the mount can be used. Before that it proves that the bucket
 encrypts what is written as --sse and --sse-kms-key-id demand, and refuses the
-mount where it does not.
+mount where it does not. With --envelope-key-id everything is encrypted before
+it leaves this machine as well, under data keys from that KMS key.
 
 Every setting can be given as a flag, after -o, as a variable KMSFS_NAME
 (KMSFS_PART_SIZE for --part-size) or in the file that --config names; the
 first of these wins. With a file, the arguments may be left out: there they
 are called source and dir.`,
 		Example: `  kmsfs mount s3://backup/laptop /mnt/backup --sse-kms-key-id alias/backup
+  kmsfs mount s3://backup/laptop /mnt/backup --envelope-key-id alias/backup
   kmsfs mount s3://backup /mnt/backup -o ro,allow_other
   kmsfs mount --config /etc/kmsfs/backup.toml --foreground`,
 		Args: between(0, 2, "a bucket and a directory"),
