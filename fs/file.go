@@ -294,7 +294,11 @@ func (n *file) setAttributes(ctx context.Context, in *fuse.SetAttrIn, resize boo
 
 // truncate changes the size of the content that is not committed yet.
 func (n *file) truncate(ctx context.Context, size int64) error {
-	if err := n.f.writable(); err != nil {
+	err := n.f.writable()
+	if err == nil && size > 0 {
+		err = n.changeable(ctx)
+	}
+	if err != nil {
 		return err
 	}
 	return n.f.apart(ctx, "truncate "+n.f.path(n), func(ctx context.Context) error {

@@ -69,10 +69,12 @@ func TestOpenNeedsTheKey(t *testing.T) {
 	}
 	check(t, os.Rename(m.path("f"), m.path("moved"))) // copies within S3
 	check(t, os.Remove(m.path("moved")))
-	f, err := os.OpenFile(m.path("g"), os.O_WRONLY|os.O_TRUNC, 0) // under the data key of the mount
+	f, err := os.OpenFile(m.path("g"), os.O_WRONLY|os.O_TRUNC, 0) // needs no old content
 	check(t, err)
-	check(t, f.Close())
+	m.fails(f.Close(), syscall.EKEYREVOKED) // but a data key
 	check(t, w.box.KMS.Enable(key))
+	m.wants("g", "content of g")
+	m.write("g", "")
 	m.wants("g", "")
 }
 

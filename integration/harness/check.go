@@ -2,8 +2,6 @@ package harness
 
 import (
 	"bytes"
-	"encoding/base64"
-	"encoding/hex"
 	"errors"
 	"math/rand/v2"
 	"os"
@@ -28,29 +26,6 @@ func Random(seed uint64, n int) []byte {
 	b := make([]byte, n)
 	rand.NewChaCha8(key).Read(b)
 	return b
-}
-
-// mark is content that is looked for where nothing readable may be. It needs
-// no escapes in any form.
-const mark = "q7RoomK9xVault3Z"
-
-// Marked returns n bytes of which every run of 16 is one that Shown knows.
-func Marked(n int) []byte { return bytes.Repeat([]byte(mark), n/len(mark)+1)[:n] }
-
-// Shown says in which form b has a run of 16 bytes of Marked, "" if in none.
-func Shown(b []byte) string {
-	for i := range len(mark) {
-		run := []byte(mark[i:] + mark[:i])
-		for form, text := range map[string]string{
-			"as it is": string(run), "in hexadecimal": hex.EncodeToString(run),
-			"in base64": base64.StdEncoding.EncodeToString(run[:15]), // a multiple of three: no padding
-		} {
-			if bytes.Contains(b, []byte(text)) {
-				return form
-			}
-		}
-	}
-	return ""
 }
 
 // Write writes a whole file and closes it.
