@@ -46,6 +46,9 @@ const (
 // or not one of the profile where only that is accepted.
 var ErrForeign = errors.New("not an envelope object")
 
+// ErrNoRoom is returned where a header cannot say all that it must.
+var ErrNoRoom = errors.New("the object header has no room")
+
 // Header is the header of a message: immutable, and proved genuine only by
 // opening the message's keys.
 type Header struct {
@@ -207,8 +210,8 @@ func buildHeader(id MessageID, pairs map[string]string, edks []EDK, keys derived
 	}
 	room := HeaderSize - tailSize - len(raw)
 	if room < minPad {
-		return nil, fmt.Errorf("the object header is %d bytes too long: name fewer --envelope-key-id, "+
-			"shorten the --encryption-context or, with --context-scope=object, the path", minPad-room)
+		return nil, fmt.Errorf("%w: it is %d bytes too long; name fewer --envelope-key-id, "+
+			"shorten the --encryption-context or, with --context-scope=object, the path", ErrNoRoom, minPad-room)
 	}
 	raw = appendPad(raw, room)
 	raw = append(raw, contentFramed)

@@ -45,6 +45,8 @@ func (b *Bucket) Copy(ctx context.Context, src Object, dst string, a Attrs, c Co
 	switch {
 	case b.seals(src.Key) && src.Form != Sealed:
 		return Object{}, foreign(opCopy, dst, crypto.ErrForeign)
+	case src.Form == Sealed && src.Key != dst && b.RenameRewrites():
+		return b.rewrite(ctx, src, dst, a, c)
 	case src.stored() > b.copyLimit:
 		return b.copyLarge(ctx, src, dst, a, c)
 	}

@@ -15,8 +15,7 @@ func (b *Bucket) seals(key string) bool {
 	return b.sealing() && !marker(key) && !strings.HasPrefix(key, rewrapDir)
 }
 
-// guessForm sets form and size of an object by its size and, where that is
-// known, the header in its metadata.
+// guessForm sets form and size of an object by how many bytes are stored.
 func (b *Bucket) guessForm(o *Object) {
 	if !b.seals(o.Key) {
 		return
@@ -50,7 +49,7 @@ func (b *Bucket) peek(ctx context.Context, o *Object) error {
 // any before it is opened: the one in its metadata where that is known, else
 // the one that it begins with. Kind KeyRejected says that it has none.
 func (b *Bucket) HeaderOf(ctx context.Context, o Object) (*crypto.Header, error) {
-	if o.Header != nil {
+	if o.Header != nil && o.Form != Foreign {
 		return o.Header, nil
 	}
 	return b.ownHeader(ctx, o)

@@ -3,7 +3,6 @@ package s3io
 import (
 	"bytes"
 	"context"
-	"fmt"
 	"io"
 	"sync"
 	"time"
@@ -51,7 +50,7 @@ func (b *Bucket) Rewrapped(ctx context.Context, old crypto.EDK) (crypto.EDK, boo
 	edk, _, err := b.readRewrap(ctx, key)
 	switch KindOf(err) {
 	case Integrity:
-		b.warn(fmt.Sprintf("an entry of the rewrap registry is ignored: %v", err))
+		b.warn("malformed entries of the rewrap registry are ignored; run kmsfs rekey again")
 	case NotExist:
 	default:
 		if err != nil {

@@ -142,6 +142,8 @@ func keyError(ctx context.Context, op, key string, err error) error {
 		e.Kind, e.Hint = KeyRejected, foreignHint
 	case errors.Is(err, crypto.ErrTampered):
 		e.Kind = Integrity
+	case errors.Is(err, crypto.ErrNoRoom): // else Probe had refused the mount
+		e.Kind = NameTooLong
 	case errors.As(err, &unfit) && unfit.Reason != crypto.Unanswered:
 		e.Kind = keyKind(unfit.Reason)
 	default:

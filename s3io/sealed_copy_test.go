@@ -260,3 +260,45 @@ func TestMountWithoutEnvelope(t *testing.T) {
 		t.Error(errors.Join(err, errors.New("not what was written")))
 	}
 }
+
+// TestCopyOfBoundObjects reads and seals anew what is bound to its key, but
+// changes attributes in place.
+func TestCopyOfBoundObjects(t *testing.T) {
+	s := newStage(t)
+	b := s.vault(func(o *Options) { o.Envelope.Scope = crypto.ScopeObject })
+	for name, size := range map[string]int{"small": 100_000, "by parts": 20 << 20} {
+		t.Run(name, func(t *testing.T) {
+			plain := noise(size)
+			s.plantSealed(b, name, plain)
+			src, err := b.Copy(s.ctx, Object{Key: name}, name, Attrs{Xattrs: map[string][]byte{"user.a": []byte("x")}}, Condition{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if head, err := b.Head(s.ctx, name); err != nil || !head.Header.Equal(src.Header) {
+				t.Errorf("in place: %+v, %v", head, err)
+			}
+			dst, err := b.Copy(s.ctx, src, name+" moved", Attrs{Meta: map[string]string{"mode": "1"}}, Condition{IfAbsent: true})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if dst.Header.Equal(src.Header) || dst.Meta["mode"] != "1" {
+				t.Errorf("%+v", dst)
+			}
+			if got, err := s.readAll(b, s.listed(b, name+" moved")); err != nil || !bytes.Equal(got, plain) {
+				t.Errorf("%d bytes, %v", len(got), err)
+			}
+			if xattrs, err := b.Xattrs(s.ctx, dst); err != nil || string(xattrs["user.a"]) != "x" {
+				t.Errorf("xattrs are %q, %v", xattrs, err)
+			}
+			_, err = b.Copy(s.ctx, src, name+" moved", Attrs{}, Condition{IfAbsent: true})
+			wantKind(t, err, Exists)
+			_, err = b.Copy(s.ctx, src, strings.Repeat("long", 200), Attrs{}, Condition{})
+			wantKind(t, err, NameTooLong)
+			wantText(t, err, "--context-scope")
+			content, h := s.seal(b, name, plain[:100], false)
+			moved := s.plant(b, name+" planted", content, inMeta(h))
+			_, err = s.readAll(b, moved)
+			wantKind(t, err, KeyRejected)
+		})
+	}
+}

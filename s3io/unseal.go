@@ -155,12 +155,11 @@ func (u *unsealed) frame(p []byte) (int, error) {
 // sealedSize returns how many bytes the next frame has, and an empty final one
 // behind it.
 func (u *unsealed) sealedSize() int {
-	stored := u.m.object.Stored
-	alone := u.next < u.last && (u.next+1 < u.final || stored > crypto.FrameOffset(u.final)+crypto.FinalOverhead)
-	if alone || u.next < u.final && u.last < u.final {
-		return crypto.Stride
+	rest := u.m.object.Stored - crypto.FrameOffset(u.next)
+	if u.next == u.final || u.last == u.final && rest == crypto.Stride+crypto.FinalOverhead {
+		return int(rest)
 	}
-	return int(stored - crypto.FrameOffset(u.next))
+	return crypto.Stride
 }
 
 // decrypt opens what fill brought.
@@ -177,19 +176,21 @@ func (u *unsealed) decrypt(p []byte) (int, error) {
 	size := len(frame) - head - crypto.Tailroom
 	start := int64(u.next-1) * crypto.FrameSize
 	lo, hi := max(u.pos-start, 0), min(u.end-start, int64(size))
-	if lo == 0 && hi == int64(size) && len(p) >= size {
-		if _, err := u.open.Open(p[:0:size], frame, u.next, u.next == u.final); err != nil {
-			return 0, err
-		}
-		u.next = after
-		u.pos += int64(size)
-		return size, nil
+	straight := lo == 0 && hi == int64(size) && len(p) >= size
+	dst := frame[head:head]
+	if straight {
+		dst = p[:0:size]
 	}
-	plain, err := u.open.Open(frame[head:head], frame, u.next, u.next == u.final)
+	plain, err := u.open.Open(dst, frame, u.next, u.next == u.final)
 	if err != nil {
 		return 0, err
 	}
-	u.next, u.rest = after, plain[lo:hi]
+	u.next = after
+	if straight {
+		u.pos += int64(size)
+		return size, nil
+	}
+	u.rest = plain[lo:hi]
 	return 0, nil
 }
 
