@@ -88,7 +88,7 @@ type Keyring struct {
 	failed *flight // the latest, if it failed
 	calls  map[string]int64
 	errors int64     // calls that brought one
-	outage bool      // KMS did not answer the latest call
+	outage bool      // KMS does not answer
 	warned time.Time // of the latest outage that was warned of
 }
 

@@ -14,17 +14,12 @@ func (k *Keyring) note(op, arn string, err error, telling bool) {
 	if err != nil {
 		k.errors++
 	}
-	began := false
-	if telling {
-		began = Passing(err) && !k.outage && k.now().Sub(k.warned) >= k.o.TTL
-		k.outage = Passing(err)
-	}
-	if began {
-		k.warned = k.now()
+	if telling && !Passing(err) {
+		k.outage = false
 	}
 	k.mu.Unlock()
-	if began {
-		k.o.Warn(fmt.Sprintf("KMS does not answer; data keys in memory stay in use until %v after their time: %v", k.o.Grace, err))
+	if telling && Passing(err) {
+		k.unanswered(err)
 	}
 	if op == opReEncrypt || !Refused(err) {
 		return
@@ -34,6 +29,22 @@ func (k *Keyring) note(op, arn string, err error, telling bool) {
 	}
 	if k.o.Cache != nil {
 		k.o.Cache.Drop(arn)
+	}
+}
+
+// unanswered notes that KMS does not answer. It warns once in an outage, and
+// once in a TTL where one follows the other.
+func (k *Keyring) unanswered(err error) {
+	k.mu.Lock()
+	now := k.now()
+	tell := !k.outage && now.Sub(k.warned) >= k.o.TTL
+	k.outage = true
+	if tell {
+		k.warned = now
+	}
+	k.mu.Unlock()
+	if tell {
+		k.o.Warn(fmt.Sprintf("KMS does not answer; data keys in memory stay in use until %v after their time: %v", k.o.Grace, err))
 	}
 }
 
@@ -54,5 +65,5 @@ type KeyStats struct {
 	Saved  int64            // requests that KMS would have had with a data key per object and no cache
 
 	Sealed, Opened int64 // messages begun, messages opened
-	Outage         bool  // KMS did not answer the latest call
+	Outage         bool  // KMS does not answer
 }

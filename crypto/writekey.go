@@ -3,6 +3,7 @@ package crypto
 import (
 	"context"
 	"errors"
+	"fmt"
 	"math/rand/v2"
 	"sync/atomic"
 	"time"
@@ -98,7 +99,7 @@ func (f *flight) wait(ctx context.Context, now time.Time, impatient bool) error 
 	}
 }
 
-var errLate = errors.New("no answer yet")
+var errLate = fmt.Errorf("no answer within %v", graceWait)
 
 // current returns the write key, taken for one message. One that is old or much
 // used is replaced in the background; one that is too old is replaced first, or
@@ -123,10 +124,13 @@ func (k *Keyring) current(ctx context.Context) (*writeKey, error) {
 			graced = use < 1 && age < 1+float64(k.o.Grace)/float64(k.o.TTL)
 		}
 		err := k.replace(w).wait(ctx, k.now(), graced)
-		if graced && (errors.Is(err, errLate) || Passing(err)) {
+		switch {
+		case graced && errors.Is(err, errLate):
+			k.unanswered(err) // the request still tries
 			return w, nil
-		}
-		if w != nil {
+		case graced && Passing(err):
+			return w, nil
+		case w != nil:
 			w.putBack()
 		}
 		if err != nil {
