@@ -94,7 +94,7 @@ func (m *inspectedMessage) print(row func(name, text string)) {
 		row("context", name+"="+m.Context[name])
 	}
 	row("message ID", m.MessageID)
-	row("frames", fmt.Sprintf("%d of %d bytes", m.Frames, crypto.FrameSize))
+	row("frames", fmt.Sprintf("%d of up to %d bytes", m.Frames, crypto.FrameSize))
 	row("spliced frames", strconv.FormatInt(m.Spliced, 10))
 	row("stored size", bytesText(m.Stored))
 	row("verified", map[string]string{

@@ -36,7 +36,7 @@ func TestInspectOfEnvelopeObjects(t *testing.T) {
 		}
 		for verify, says := range map[string]string{"--verify": "header: KMS opened", "--verify=full": "header and all frames"} {
 			text := w.must("inspect", verify, what)
-			for _, want := range []string{messageFormat, w.other, "aws:s3:arn=" + bound, "3 of 65536 bytes", says} {
+			for _, want := range []string{messageFormat, w.other, "aws:s3:arn=" + bound, "3 of up to 65536 bytes", says} {
 				if !strings.Contains(text, want) {
 					t.Errorf("%s: %q is missing in\n%s", what, want, text)
 				}

@@ -150,13 +150,27 @@ func (r *rekeying) move(ctx context.Context, o s3io.Object) (sealed bool, err er
 	if err != nil || became == already || !r.materialize || r.dry || strings.HasPrefix(o.Key, unlinked) {
 		return true, err
 	}
-	if _, err := r.bucket.Copy(ctx, o, o.Key, s3io.Attrs{Meta: o.Meta}, s3io.Condition{}); err != nil {
+	if err := r.rewrite(ctx, o); err != nil {
 		return true, err
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.result.Materialized++
 	return true, nil
+}
+
+// rewrite seals all of o anew, unless it changed meanwhile. A marker has only
+// its attributes sealed.
+func (r *rekeying) rewrite(ctx context.Context, o s3io.Object) error {
+	if o.Form == s3io.Sealed {
+		_, err := r.bucket.Rewrite(ctx, o, s3io.Attrs{Meta: o.Meta})
+		return err
+	}
+	xattrs, err := r.bucket.Xattrs(ctx, o)
+	if err == nil {
+		_, err = r.bucket.Copy(ctx, o, o.Key, s3io.Attrs{Meta: o.Meta, Xattrs: xattrs}, s3io.Condition{})
+	}
+	return err
 }
 
 // once returns what rewraps the data key of h, which all objects share that
