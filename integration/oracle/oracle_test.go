@@ -1,7 +1,6 @@
 package oracle
 
 import (
-	"bytes"
 	"context"
 	"os"
 	"os/exec"
@@ -68,19 +67,4 @@ func (o oracle) opens(t *testing.T, sealed, plain []byte) {
 		t.Fatalf("decrypt %d bytes by %s: %v: %s", len(sealed), o.argv, err, got)
 	}
 	harness.Equal(t, "content that the oracle decrypted", got, plain)
-}
-
-// refuses fails the test if the oracle opens the message.
-func (o oracle) refuses(t *testing.T, what string, sealed []byte) {
-	t.Helper()
-	if _, err := o.convert(t, sealed, "decrypt", o.key); err == nil {
-		t.Errorf("%s: %s decrypts it", what, o.argv)
-	}
-}
-
-// flipped returns b with one bit changed.
-func flipped(b []byte, at int) []byte {
-	b = bytes.Clone(b)
-	b[at] ^= 1
-	return b
 }
