@@ -1,6 +1,7 @@
 package s3io
 
 import (
+	"bytes"
 	"strings"
 	"testing"
 
@@ -8,6 +9,52 @@ import (
 
 	"github.com/kmsfs/kmsfs/internal/sandbox"
 )
+
+// TestWhatWritersReturn compares what writing returns with what HEAD tells, in
+// envelope mode alone and over SSE-KMS.
+func TestWhatWritersReturn(t *testing.T) {
+	s := newStage(t)
+	for name, policy := range map[string]Policy{"sealed": {}, "both": {KeyID: sandbox.KeyAlias}} {
+		t.Run(name, func(t *testing.T) {
+			b := s.vault(func(o *Options) { o.Policy = policy })
+			for _, size := range []int{0, 5, frame, 6 << 20} {
+				plain := noise(size)
+				a := Attrs{Headers: Headers{ContentType: "text/x-test"}, Meta: map[string]string{"mode": "33188"}, Xattrs: map[string][]byte{"user.a": []byte("x")}}
+				w := b.NewWriter("a", nil, Condition{})
+				if _, err := w.WriteAt(s.ctx, plain, 0); err != nil {
+					t.Fatal(err)
+				}
+				made, err := w.Commit(s.ctx, a)
+				w.Abort()
+				if err != nil {
+					t.Fatal(err)
+				}
+				for way := range 2 {
+					head, err := b.Head(s.ctx, "a")
+					if err != nil {
+						t.Fatal(err)
+					}
+					made.LastModified, made.Tags = head.LastModified, head.Tags
+					if diff := cmp.Diff(made, head); diff != "" {
+						t.Errorf("way %d: made and Head disagree (-made +head):\n%s", way, diff)
+					}
+					if got, err := s.readAll(b, s.listed(b, "a")); err != nil || !bytes.Equal(got, plain) {
+						t.Errorf("%d bytes of %d, %v", len(got), size, err)
+					}
+					if xattrs, err := b.Xattrs(s.ctx, head); err != nil || string(xattrs["user.a"]) != "x" {
+						t.Errorf("xattrs are %q, %v", xattrs, err)
+					}
+					if err := b.Unlock(s.ctx, head); err != nil {
+						t.Error(err)
+					}
+					if made, err = b.Put(s.ctx, "a", bytes.NewReader(plain), int64(size), Attrs{Meta: a.Meta, Base: &head}, Condition{IfMatch: head.ETag}); err != nil {
+						t.Fatal(err)
+					}
+				}
+			}
+		})
+	}
+}
 
 func TestPutHeadGetCopyDelete(t *testing.T) {
 	s := newStage(t)

@@ -20,6 +20,24 @@
 // answer is lost, settle.go asks HEAD for that id: a request that may have been
 // applied is never taken for somebody else's, nor the other way round.
 //
+// # Envelope
+//
+// With Options.Envelope content is sealed before it leaves and opened as it
+// arrives (package crypto has the format). Sizes and offsets that callers see
+// are those of the plaintext; Object.Stored is what S3 has. Listings tell the
+// form of an object by its size alone, HEAD for certain: what is not sealed is
+// Foreign, and is neither opened nor copied.
+//
+// The header of a message is also in the object's user metadata, beside its
+// sealed extended attributes, so that one GET is a cold read. That is a hint:
+// what does not open by it is tried again by the header that the object begins
+// with, and a frame that does not open is asked for once more. Only bytes that
+// are authentic leave unseal.go. Server-side encryption is a second layer then,
+// as strict as before where it is asked for.
+//
+// The registry below .kmsfs/rewrap/ holds other forms of wrapped data keys. It
+// is not to be trusted either: the keyring accepts and proves what it says.
+//
 // # Errors and time
 //
 // Foreign errors become an Error once, at the client call, by type or code

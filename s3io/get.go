@@ -23,11 +23,11 @@ import (
 // What is sealed is opened, and only what is authentic is read: else the error
 // is of Kind Integrity, or KeyRejected for what should be sealed and is not.
 func (b *Bucket) Get(ctx context.Context, o Object, off, n int64) (io.ReadCloser, error) {
-	return b.message(o).get(ctx, off, n, off)
+	return b.message(o).get(ctx, off, n)
 }
 
-// get is Get, for all reads of one version. Progress is counted from from.
-func (m *message) get(ctx context.Context, off, n, from int64) (io.ReadCloser, error) {
+// get is Get, for all reads of one version.
+func (m *message) get(ctx context.Context, off, n int64) (io.ReadCloser, error) {
 	o := m.object
 	if n < 0 || n > o.Size-off {
 		n = o.Size - off
@@ -42,7 +42,7 @@ func (m *message) get(ctx context.Context, off, n, from int64) (io.ReadCloser, e
 	case o.Form != Sealed:
 		err = foreign("get", o.Key, crypto.ErrForeign)
 	case !nothing || off == 0 && o.Size == 0: // an empty file is to be proven empty
-		body, err = m.unseal(ctx, off, n, from)
+		body, err = m.unseal(ctx, off, n)
 	}
 	if err != nil {
 		return nil, err

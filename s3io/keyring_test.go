@@ -70,6 +70,18 @@ func TestEnvelopeOptions(t *testing.T) {
 	}
 }
 
+// TestContextIsNoSecret warns of what others can read.
+func TestContextIsNoSecret(t *testing.T) {
+	s := newStage(t)
+	b := s.vault(func(o *Options) { o.Envelope.Context = map[string]string{"team": "a"} })
+	if !strings.Contains(strings.Join(b.Warnings(), "\n"), "CloudTrail") {
+		t.Errorf("warnings are %q", b.Warnings())
+	}
+	if got, err := s.readAll(b, s.plantSealed(b, "a", []byte("text"))); err != nil || string(got) != "text" {
+		t.Errorf("%q, %v", got, err)
+	}
+}
+
 // TestNoneWithoutEnvelope is refused: nothing would be encrypted.
 func TestNoneWithoutEnvelope(t *testing.T) {
 	s := newStage(t)

@@ -26,7 +26,7 @@ func (r *Reader) source(off, end int64) *source {
 func (s *source) read(ctx context.Context, p []byte) (int, error) {
 	for {
 		if s.body == nil {
-			body, err := s.reader.message.get(ctx, s.pos, s.end-s.pos, s.start)
+			body, err := s.reader.message.get(ctx, s.pos, s.end-s.pos)
 			if err != nil {
 				return 0, s.reader.gone(err)
 			}

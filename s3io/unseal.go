@@ -15,9 +15,8 @@ import (
 // An empty final frame is opened together with the one before it: whoever
 // gets the last byte of a file knows that it is the last.
 type unsealed struct {
-	m    *message
-	ctx  context.Context
-	from int64 // offset that progress is counted from
+	m   *message
+	ctx context.Context
 
 	body *answer // from frame next on, or from the header that is before it
 	open *opened // nil until the first frame
@@ -39,8 +38,8 @@ var framePool = sync.Pool{New: func() any { return new(frames) }}
 
 // unseal begins to read n bytes of plaintext at off; none only of an empty
 // file. Where the header is known the keys are asked for before the content.
-func (m *message) unseal(ctx context.Context, off, n, from int64) (*unsealed, error) {
-	u := &unsealed{m: m, ctx: ctx, from: from, pos: off, end: off + n,
+func (m *message) unseal(ctx context.Context, off, n int64) (*unsealed, error) {
+	u := &unsealed{m: m, ctx: ctx, pos: off, end: off + n,
 		next: crypto.FrameAt(off), final: crypto.FinalFrame(m.object.Stored)}
 	u.last = u.final
 	if u.end < m.object.Size {
@@ -123,7 +122,6 @@ func (u *unsealed) fill(n int) error {
 	for u.got < n {
 		k, err := u.body.Read(u.buf[u.got:n])
 		u.got += k
-		deadlineOf(u.ctx).sent(u.pos - u.from + int64(u.got))
 		if err == io.EOF && u.got < n {
 			err = io.ErrUnexpectedEOF
 		}
@@ -223,7 +221,7 @@ func (u *unsealed) Close() error {
 
 // proveEmpty opens the final frame of an empty file.
 func (m *message) proveEmpty(ctx context.Context) error {
-	u, err := m.unseal(ctx, 0, 0, 0)
+	u, err := m.unseal(ctx, 0, 0)
 	if err != nil {
 		return err
 	}

@@ -267,16 +267,11 @@ func TestReaderOpensSealedObjects(t *testing.T) {
 		}
 		return true
 	}
-	b := openFake(t, server, func(o *Options) {
-		t.Setenv("AWS_ACCESS_KEY_ID", sandbox.AccessKey)
-		t.Setenv("AWS_SECRET_ACCESS_KEY", sandbox.SecretKey)
-		o.KMSEndpoint, o.CABundle = s.box.KMSURL(), s.box.CAFile()
-		o.Envelope = &Envelope{KeyIDs: []string{sandbox.KeyAlias}}
-	})
+	b := openFake(t, server, s.sealing)
 	rapid.Check(t, func(t *rapid.T) {
 		faults.Store(rapid.SampledFrom([]int64{0, 0, 30, 10}).Draw(t, "faults"))
 		seed := rapid.Uint64().Draw(t, "seed")
-		r := b.NewReader(Object{Key: "pre/k", Form: Sealed, Size: int64(len(plain)), Stored: int64(len(sealed)), ETag: fakeETag})
+		r := b.NewReader(server.sealed(int64(len(plain))))
 		defer r.Close()
 		var wg sync.WaitGroup
 		errs := make(chan error, 8)
@@ -291,4 +286,17 @@ func TestReaderOpensSealedObjects(t *testing.T) {
 			}
 		}
 	})
+}
+
+// sealing makes o the options of an envelope mount whose KMS is s's.
+func (s *stage) sealing(o *Options) {
+	s.t.Setenv("AWS_ACCESS_KEY_ID", sandbox.AccessKey)
+	s.t.Setenv("AWS_SECRET_ACCESS_KEY", sandbox.SecretKey)
+	o.KMSEndpoint, o.CABundle = s.box.KMSURL(), s.box.CAFile()
+	o.Envelope = &Envelope{KeyIDs: []string{sandbox.KeyAlias}}
+}
+
+// sealed is the object as one of size bytes of plaintext.
+func (s *objectServer) sealed(size int64) Object {
+	return Object{Key: "k", Form: Sealed, Size: size, Stored: int64(len(s.content)), ETag: fakeETag}
 }
