@@ -30,6 +30,9 @@ func framesOf(s *Sealer) frames {
 
 func TestOpenFrames(t *testing.T) {
 	f := threeFrames(t)
+	if _, err := f.Open(nil, f.forge(7, false, FrameSize), 7, false); err != nil {
+		t.Errorf("a forged frame that is right: %v", err)
+	}
 	for _, c := range []struct {
 		frame []byte
 		n     uint32
@@ -45,6 +48,17 @@ func TestOpenFrames(t *testing.T) {
 			t.Errorf("frame %d in its place: %d bytes, %v", c.n, len(got), err)
 		}
 	}
+}
+
+// forge seals a frame that no writer should, but whoever has the key can.
+func (f frames) forge(n uint32, final bool, size int) []byte {
+	iv := make([]byte, nonceSize)
+	b := append(binary.BigEndian.AppendUint32(nil, n), iv...)
+	if final {
+		b = append(binary.BigEndian.AppendUint32(nil, finalMark), b...)
+		b = binary.BigEndian.AppendUint32(b, uint32(size))
+	}
+	return f.keys.content.Seal(b, iv, make([]byte, size), new(scratch).bind(&f.Header().ID, n, final, size))
 }
 
 // TestFramesOutOfPlace offers frames as what they are not.
@@ -85,7 +99,10 @@ func TestFramesOutOfPlace(t *testing.T) {
 		"nothing":                             {nil, 1, false},
 		"nothing, as the last":                {nil, 1, true},
 		"the head of a last one":              {f.final[:finalHead], 3, true},
-		"the number of the mark":              {set(f.one, 0, finalMark), finalMark, false},
+		"the number of the mark":              {f.forge(finalMark, false, FrameSize), finalMark, false},
+		"a final frame that is longer":        {f.forge(3, true, FrameSize+1), 3, true},
+		"a regular frame that is longer":      {f.forge(1, false, FrameSize+1), 1, false},
+		"a regular frame that is shorter":     {f.forge(1, false, FrameSize-1), 1, false},
 	} {
 		if plain, err := f.Open(nil, c.frame, c.n, c.final); !errors.Is(err, ErrTampered) || plain != nil {
 			t.Errorf("%s: %d bytes, %v; want ErrTampered", what, len(plain), err)

@@ -155,10 +155,15 @@ func TestCompactIsInverse(t *testing.T) {
 // exactly makes a header of HeaderSize bytes for frames of FrameSize, as another
 // writer might, by the length of the last wrapped key.
 func exactly(last EDK, before ...EDK) []byte {
-	last.Blob = nil
-	short := len(foreignMessage(countUp(1, 32), append(before, last), FrameSize, nil)) - FinalOverhead
-	last.Blob = make([]byte, HeaderSize-short)
+	missing := HeaderSize - len(foreignHeader(append(before, last)...))
+	last.Blob = append(make([]byte, missing), last.Blob...)
 	return foreignMessage(countUp(1, 32), append(before, last), FrameSize, []byte("text"))
+}
+
+// foreignHeader is the header of another writer alone.
+func foreignHeader(edks ...EDK) []byte {
+	object := foreignMessage(countUp(1, 32), edks, FrameSize, nil)
+	return object[:len(object)-FinalOverhead]
 }
 
 func TestCompactNeedsThePad(t *testing.T) {
@@ -167,6 +172,7 @@ func TestCompactNeedsThePad(t *testing.T) {
 		"no pad":            exactly(someEDK()),
 		"pad in the middle": exactly(someEDK(), pad),
 		"pad of version 2":  exactly(EDK{Provider: providerPad, Info: "v2"}, someEDK()),
+		"pad with a text":   exactly(EDK{providerPad, padInfo, []byte("x")}, someEDK()),
 	} {
 		h, err := ParseHeader(object)
 		if err != nil {
@@ -179,6 +185,15 @@ func TestCompactNeedsThePad(t *testing.T) {
 		if got, err := openAll(object); err != nil || string(got) != "text" {
 			t.Errorf("%s: %q, %v", what, got, err)
 		}
+	}
+	short, err := parseHeader(foreignMessage(countUp(1, 32), []EDK{someEDK(), pad}, FrameSize, nil))
+	if err != nil || short.Compact() != nil {
+		t.Errorf("a shorter header with a pad has a compact form, or %v", err)
+	}
+	rest, none := someEDK(), EDK{Provider: providerPad, Info: padInfo}
+	rest.Blob = append(rest.Blob, make([]byte, HeaderSize-len(foreignHeader(rest, none)))...)
+	if h, err := ParseHeader(foreignHeader(rest, none)); err != nil || h.Compact() != nil {
+		t.Errorf("an empty pad has a compact form, or %v", err)
 	}
 	two, err := ParseHeader(exactly(pad, someEDK(), pad))
 	if err != nil || len(two.EDKs) != 1 {
@@ -193,15 +208,19 @@ func TestExpandHeaderRefuses(t *testing.T) {
 	compact := newMessage(t).Header().Compact()
 	count := 32 + 2 + int(compact[33]) // where the number of wrapped keys is
 	one := bytes.Clone(compact)
-	one[count+1] = 1 // so that the pad is read as something else
+	one[count+1] = 1 // so that the pad is what follows the wrapped keys
+	long := bytes.Clone(one)
+	size := len(compact) - tailSize - 184 - 2 // of the blob, which now goes on to the end of the pad
+	binary.BigEndian.PutUint16(long[size:], uint16(184+HeaderSize-prefixSize-len(compact)))
 	for what, b := range map[string][]byte{
-		"nothing":        nil,
-		"cut":            compact[:len(compact)-1],
-		"a byte more":    append(bytes.Clone(compact), 0),
-		"the tail alone": compact[len(compact)-tailSize:],
-		"no room":        make([]byte, HeaderSize),
-		"zeros":          make([]byte, len(compact)),
-		"too few keys":   one,
+		"nothing":                       nil,
+		"cut":                           compact[:len(compact)-1],
+		"a byte more":                   append(bytes.Clone(compact), 0),
+		"the tail alone":                compact[len(compact)-tailSize:],
+		"no room":                       make([]byte, HeaderSize),
+		"zeros":                         make([]byte, len(compact)),
+		"too few keys":                  one,
+		"a blob that has the pad in it": long,
 	} {
 		if _, err := ExpandHeader(b); !errors.Is(err, ErrForeign) {
 			t.Errorf("%s: %v, want ErrForeign", what, err)
@@ -232,6 +251,7 @@ func TestParseHeaderRefuses(t *testing.T) {
 		"format 1":        {set(0, 0x01, 0x80, 0x03), "format 1"},
 		"unframed":        {set(HeaderSize-53, 1), "not framed"},
 		"content type 3":  {set(HeaderSize-53, 3), "not known"},
+		"no data key":     {append(foreignMessage(countUp(1, 32), nil, FrameSize, nil), make([]byte, HeaderSize)...), "no data key"},
 		"no frame length": {set(HeaderSize-52, 0, 0, 0, 0), "frames of 0 bytes"},
 		"frames of 4 GiB": {set(HeaderSize-52, 255, 255, 255, 255), "frames of 4294967295 bytes"},
 		"frames of 1 MiB": {set(HeaderSize-52, 0, 16, 0, 0), "frames of 1048576"},

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"runtime"
+	"strings"
 	"testing"
 	"testing/iotest"
 
@@ -49,6 +50,7 @@ func TestReaderRefusesRearrangedFrames(t *testing.T) {
 	header := f.Header().Bytes()
 	empty := newMessage(t)
 	emptyFinal := empty.Run(1, 1).SealFinal(nil, nil)
+	fourth := f.Run(4, 1).SealFinal(nil, []byte("more"))
 	for what, parts := range map[string][][]byte{
 		"swapped":                    {header, f.two, f.one, f.final},
 		"one left out":               {header, f.one, f.final},
@@ -56,6 +58,7 @@ func TestReaderRefusesRearrangedFrames(t *testing.T) {
 		"no final frame":             {header, f.one, f.two},
 		"the final frame alone":      {header, f.final},
 		"frames behind the end":      {header, f.one, f.two, f.final, f.final},
+		"two final frames":           {header, f.one, f.two, f.final, fourth},
 		"a byte behind the end":      {header, f.one, f.two, f.final, {0}},
 		"a message behind the end":   {header, f.one, f.two, f.final, header, f.one, f.two, f.final},
 		"a frame of another message": {header, f.one, other.two, f.final},
@@ -80,17 +83,50 @@ func TestReaderRefusesRearrangedFrames(t *testing.T) {
 func TestReaderNamesForeignStreams(t *testing.T) {
 	dk := countUp(1, dataKeySize)
 	many := foreignMessage(dk, []EDK{{"p", "i", make([]byte, 60000)}, {"p", "i", make([]byte, 60000)}}, 10, nil)
-	for what, object := range map[string][]byte{
-		"nothing":        nil,
-		"text":           bytes.Repeat([]byte("text"), 1000),
-		"a cut header":   newMessage(t).Header().Bytes()[:500],
-		"a long header":  many,
-		"a frame length": foreignMessage(dk, []EDK{someEDK()}, maxFrameLen+1, nil),
+	for what, c := range map[string]struct {
+		object []byte
+		says   string
+	}{
+		"nothing":       {nil, "02 04 78"},
+		"text":          {bytes.Repeat([]byte("text"), 1000), "02 04 78"},
+		"a cut header":  {newMessage(t).Header().Bytes()[:500], "cut off"},
+		"a long header": {many, "longer than 65536"},
+		"long frames":   {foreignMessage(dk, []EDK{someEDK()}, maxFrameLen+1, nil), "frames of"},
 	} {
-		if got, err := openAll(object); !errors.Is(err, ErrForeign) || len(got) > 0 {
-			t.Errorf("%s: %d bytes, %v, want ErrForeign", what, len(got), err)
+		if got, err := openAll(c.object); !errors.Is(err, ErrForeign) || !strings.Contains(err.Error(), c.says) || len(got) > 0 {
+			t.Errorf("%s: %d bytes, %v, want ErrForeign that says %q", what, len(got), err, c.says)
 		}
 	}
+}
+
+// TestReaderReadsNoFurther sends frames that are wrong from the beginning, and
+// then without end.
+func TestReaderReadsNoFurther(t *testing.T) {
+	object := foreignMessage(countUp(1, dataKeySize), []EDK{someEDK()}, 10, nil)
+	header := object[:len(object)-FinalOverhead]
+	for what, start := range map[string][]byte{
+		"a final frame of 4 GiB": append(bytes.Repeat([]byte{255}, 4), append(make([]byte, 16), 255, 255, 255, 255)...),
+		"a regular frame":        {0, 0, 0, 1},
+	} {
+		endless := &endless{bytes.NewReader(append(bytes.Clone(header), start...)), 0}
+		_, err := io.ReadAll(readerOf(endless, countUp(1, dataKeySize)))
+		if !errors.Is(err, ErrTampered) || endless.n > 3*maxHeader {
+			t.Errorf("%s: %v after %d bytes", what, err, endless.n)
+		}
+	}
+}
+
+// endless goes on with zeros, and counts all that it gave.
+type endless struct {
+	first *bytes.Reader
+	n     int
+}
+
+func (e *endless) Read(p []byte) (int, error) {
+	clear(p)
+	_, _ = e.first.Read(p) // what it does not fill is zero
+	e.n += len(p)
+	return len(p), nil
 }
 
 // TestReaderPassesErrorsOn has the source, and the opening of the keys, fail.

@@ -127,12 +127,11 @@ func (r *Run) take() uint32 {
 	}
 	n := r.next
 	r.next++
-	clear(r.s.iv[:])
 	if r.sealer.spliced {
 		rand.Read(r.s.iv[:]) // never fails
 		r.s.iv[0] |= 0x80
 	} else {
-		binary.BigEndian.PutUint32(r.s.iv[nonceSize-4:], n)
+		binary.BigEndian.PutUint32(r.s.iv[nonceSize-4:], n) // behind zeros
 	}
 	return n
 }
