@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/kmsfs/kmsfs/internal/sandbox/wire"
 )
 
 // awsCLI runs the AWS CLI, which knows nothing of this repository, against the sandbox's KMS; the integration suite does
@@ -17,6 +19,7 @@ type awsCLI struct {
 	s    *Server
 	path string
 	dir  string
+	as   wire.Identity // zero: the sandbox's own
 }
 
 func newCLI(t *testing.T, s *Server) awsCLI {
@@ -26,7 +29,7 @@ func newCLI(t *testing.T, s *Server) awsCLI {
 			t.Fatalf("%v: install Debian's package awscli", err)
 		}
 	}
-	return awsCLI{t, s, path, t.TempDir()}
+	return awsCLI{t: t, s: s, path: path, dir: t.TempDir()}
 }
 
 // run returns what the CLI prints, and its exit status as an error.
@@ -36,6 +39,9 @@ func (c awsCLI) run(args ...string) (string, error) {
 	cmd := exec.CommandContext(testContext(c.t), c.path, args...)
 	cmd.Dir = c.dir
 	cmd.Env = append(c.s.Env(), "PATH="+os.Getenv("PATH"), "HOME="+c.dir, "AWS_PAGER=")
+	if c.as.AccessKey != "" {
+		cmd.Env = append(cmd.Env, "AWS_ACCESS_KEY_ID="+c.as.AccessKey, "AWS_SECRET_ACCESS_KEY="+c.as.SecretKey)
+	}
 	out, err := cmd.CombinedOutput()
 	return string(out), err
 }
@@ -133,5 +139,39 @@ func cliRefusals(c awsCLI, id, arn, blob string) {
 	}
 	if got := c.must("kms", "cancel-key-deletion", "--key-id", id); got["KeyId"] != arn {
 		t.Errorf("cancel-key-deletion: %v", got)
+	}
+}
+
+// TestCLIGrants has another principal decrypt by a grant token, and rotates the
+// key meanwhile.
+func TestCLIGrants(t *testing.T) {
+	s := start(t, Options{})
+	guest := wire.Identity{AccessKey: "guest", SecretKey: "guest-secret", ARN: "arn:aws:iam::444455556666:user/guest"}
+	s.AddIdentity(guest)
+	c := newCLI(t, s)
+	arn := s.KMS.KeyARN(KeyAlias)
+	if err := os.WriteFile(filepath.Join(c.dir, "plain"), []byte("a secret"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	blob := c.must("kms", "encrypt", "--key-id", arn, "--plaintext", "fileb://plain", "--encryption-context", "a=1")["CiphertextBlob"].(string)
+	c.must("kms", "enable-key-rotation", "--key-id", arn)
+	if err := s.KMS.Rotate(arn); err != nil { // Debian's CLI cannot ask for it yet
+		t.Fatal(err)
+	}
+	if got := c.must("kms", "get-key-rotation-status", "--key-id", arn); got["KeyRotationEnabled"] != true {
+		t.Errorf("get-key-rotation-status: %v", got)
+	}
+	made := c.must("kms", "create-grant", "--key-id", arn, "--grantee-principal", guest.ARN, "--operations", "Decrypt", "--constraints", "EncryptionContextSubset={a=1}")
+	grants := c.must("kms", "list-grants", "--key-id", arn)["Grants"].([]any)
+	if len(grants) != 1 || grants[0].(map[string]any)["GrantId"] != made["GrantId"] || grants[0].(map[string]any)["IssuingAccount"] != "arn:aws:iam::"+Account+":root" {
+		t.Errorf("list-grants: %v", grants)
+	}
+	c.as = guest
+	decrypt := []string{"kms", "decrypt", "--key-id", arn, "--ciphertext-blob", c.binary(blob), "--encryption-context", "a=1"}
+	if out, err := c.run(decrypt...); err == nil || !strings.Contains(out, "(AccessDeniedException)") {
+		t.Errorf("decrypt without the token: %v: %s", err, out)
+	}
+	if got := c.must(append(decrypt, "--grant-tokens", made["GrantToken"].(string))...); got["Plaintext"] != "YSBzZWNyZXQ=" {
+		t.Errorf("decrypt with the token: %v", got)
 	}
 }

@@ -1,6 +1,7 @@
 package sandbox
 
 import (
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -52,15 +53,18 @@ type Server struct {
 	Log     *wire.Log
 	Faults  *wire.Faults
 	Denials *wire.Denials
+	Taps    *wire.Taps
 
 	opts    Options
 	dir     string   // of the CA
 	urls    []string // S3, KMS
-	servers []*http.Server
+	addrs   [2]string
+	tls     *tls.Config // nil: plain HTTP
 	serving errgroup.Group
 	close   func() error // once
 
 	mu         sync.Mutex
+	servers    [2]*http.Server
 	identities map[string]wire.Identity
 	unused     map[net.Conn]bool // connections without a request yet
 }
@@ -73,7 +77,7 @@ func Start(o Options) (_ *Server, err error) {
 	if o.Region == "" {
 		o.Region = Region
 	}
-	s := &Server{opts: o, dir: o.Dir, Log: &wire.Log{}, Faults: &wire.Faults{}, Denials: &wire.Denials{}, identities: map[string]wire.Identity{}, unused: map[net.Conn]bool{}}
+	s := &Server{opts: o, dir: o.Dir, Log: &wire.Log{}, Faults: &wire.Faults{}, Denials: &wire.Denials{}, Taps: &wire.Taps{}, identities: map[string]wire.Identity{}, unused: map[net.Conn]bool{}}
 	s.close = sync.OnceValue(s.shutdown)
 	s.AddIdentity(wire.Identity{AccessKey: AccessKey, SecretKey: SecretKey, ARN: UserARN})
 	defer func() {
@@ -112,7 +116,7 @@ func (s *Server) services() (err error) {
 	}
 	s.KMS, err = kms.New(kms.Options{
 		Identities: s.identity, Region: s.opts.Region, Account: Account, Dir: dirs["kms"], RateLimit: s.opts.RateLimit, GrantDelay: s.opts.GrantDelay,
-		Log: s.Log, Faults: s.Faults, Denials: s.Denials,
+		Log: s.Log, Faults: s.Faults, Denials: s.Denials, Taps: s.Taps,
 	})
 	if err != nil {
 		return err
@@ -120,7 +124,7 @@ func (s *Server) services() (err error) {
 	s.S3, err = s3.New(s3.Options{
 		KMS: s.KMS, Identities: s.identity, Region: s.opts.Region, Account: Account, Dir: dirs["s3"],
 		RequireTLS: s.opts.RequireTLS, BucketKeyPeriod: s.opts.BucketKeyPeriod,
-		Log: s.Log, Faults: s.Faults, Denials: s.Denials,
+		Log: s.Log, Faults: s.Faults, Denials: s.Denials, Taps: s.Taps,
 	})
 	if err != nil {
 		return err

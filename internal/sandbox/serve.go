@@ -31,22 +31,28 @@ func (s *Server) listen() error {
 	if err != nil {
 		return err
 	}
+	s.tls = config
 	for i, handler := range []http.Handler{s.S3, s.KMS} {
-		l, err := net.Listen("tcp", []string{s.opts.Listen, second}[i])
+		addr, err := s.serve([]string{s.opts.Listen, second}[i], i, handler)
 		if err != nil {
 			return err
 		}
-		s.urls = append(s.urls, s.url(l.Addr()))
-		if config != nil {
-			l = tls.NewListener(l, config)
-		}
-		s.serve(l, handler)
+		s.addrs[i] = addr.String()
+		s.urls = append(s.urls, s.url(addr))
 	}
 	return nil
 }
 
-// serve serves one port until Close.
-func (s *Server) serve(l net.Listener, handler http.Handler) {
+// serve serves one address until Close, as the service of that index.
+func (s *Server) serve(address string, service int, handler http.Handler) (net.Addr, error) {
+	l, err := net.Listen("tcp", address)
+	if err != nil {
+		return nil, err
+	}
+	addr := l.Addr()
+	if s.tls != nil {
+		l = tls.NewListener(l, s.tls)
+	}
 	complaints := s.opts.ErrorLog
 	if complaints == nil {
 		complaints = slog.New(slog.DiscardHandler)
@@ -57,13 +63,31 @@ func (s *Server) serve(l net.Listener, handler http.Handler) {
 		ConnState:         s.track,
 		ErrorLog:          slog.NewLogLogger(complaints.Handler(), slog.LevelWarn),
 	}
-	s.servers = append(s.servers, server)
+	s.mu.Lock()
+	s.servers[service] = server
+	s.mu.Unlock()
 	s.serving.Go(func() error {
 		if err := server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
 			return err
 		}
 		return nil
 	})
+	return addr, nil
+}
+
+// StopKMS makes an outage of KMS, until StartKMS: its connections are torn, and new ones refused. S3 goes on with the
+// keys, as an outage between the client and KMS leaves it.
+func (s *Server) StopKMS() error {
+	s.mu.Lock()
+	server := s.servers[1]
+	s.mu.Unlock()
+	return server.Close()
+}
+
+// StartKMS ends an outage, under the same address. It fails if something else listens there now.
+func (s *Server) StartKMS() error {
+	_, err := s.serve(s.addrs[1], 1, s.KMS)
+	return err
 }
 
 // track knows the connections that have not brought a request. Clients dial some in advance, and Shutdown would wait
@@ -120,9 +144,13 @@ func (s *Server) shutdown() error {
 	for c := range s.unused {
 		_ = c.Close() // nobody speaks on it
 	}
+	servers := s.servers
 	s.mu.Unlock()
 	var all []error
-	for _, server := range s.servers {
+	for _, server := range servers {
+		if server == nil { // never started
+			continue
+		}
 		if err := server.Shutdown(ctx); err != nil {
 			all = append(all, server.Close())
 		}

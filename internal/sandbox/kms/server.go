@@ -28,6 +28,7 @@ type Options struct {
 	Log        *wire.Log
 	Faults     *wire.Faults
 	Denials    *wire.Denials
+	Taps       *wire.Taps
 	Now        func() time.Time // nil: time.Now
 }
 
@@ -72,6 +73,7 @@ func New(o Options) (*Server, error) {
 		Service:  http.HandlerFunc(s.serve),
 		Log:      o.Log,
 		Faults:   o.Faults,
+		Taps:     o.Taps,
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()

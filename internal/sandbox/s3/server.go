@@ -29,6 +29,7 @@ type Options struct {
 	Log        *wire.Log
 	Faults     *wire.Faults
 	Denials    *wire.Denials
+	Taps       *wire.Taps
 	Now        func() time.Time // nil: time.Now
 
 	// BucketKeyPeriod is how long a bucket key serves before KMS is asked again; 0 is 5 minutes.
@@ -97,6 +98,7 @@ func New(o Options) (*Server, error) {
 		Service:  http.HandlerFunc(s.serve),
 		Log:      o.Log,
 		Faults:   o.Faults,
+		Taps:     o.Taps,
 	}
 	return s, nil
 }

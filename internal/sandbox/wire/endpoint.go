@@ -19,7 +19,7 @@ type Call struct {
 	Context map[string]string
 }
 
-// An Endpoint is the HTTP front of one service. All fields but Log and Faults must be set.
+// An Endpoint is the HTTP front of one service. All fields but Log, Faults and Taps must be set.
 type Endpoint struct {
 	Verifier *Verifier
 	// Classify names the operation. It may read the body if it puts another in its place, and must not trust anything:
@@ -29,6 +29,7 @@ type Endpoint struct {
 	Service  http.Handler // finds the principal by Caller
 	Log      *Log
 	Faults   *Faults
+	Taps     *Taps
 }
 
 // ServeHTTP logs the request, applies at most one fault, and has it served once its signature is verified.
@@ -46,7 +47,8 @@ func (e *Endpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		Time: time.Now(), Service: e.Verifier.Service, Op: call.Op, Bucket: call.Bucket, Key: call.Key,
 		Method: r.Method, Header: r.Header.Clone(), Query: r.URL.Query(), Context: call.Context,
 	})
-	if rule := e.Faults.take(call.Op, call.Key); rule != nil {
+	e.Taps.attach(call, r)
+	if rule := e.Faults.take(e.Verifier.Service, call.Op, call.Key); rule != nil {
 		e.fail(rule, a, r)
 	} else {
 		e.serve(a, r)

@@ -29,6 +29,7 @@ type bench struct {
 	*httptest.Server
 	log     Log
 	faults  Faults
+	taps    Taps
 	applied atomic.Int64 // requests that the service took with a body in order
 }
 
@@ -42,6 +43,7 @@ func newBench(t *testing.T, secure bool) *bench {
 		Render: WriteXML,
 		Log:    &b.log,
 		Faults: &b.faults,
+		Taps:   &b.taps,
 		Service: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			var e *Error
 			if _, err := io.ReadAll(r.Body); errors.As(err, &e) {

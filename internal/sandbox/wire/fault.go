@@ -25,6 +25,8 @@ const (
 
 // A Fault says which requests go wrong and how.
 type Fault struct {
+	Service string // s3 or kms: what comes over the network to it, so not the calls that S3 makes to KMS; "" is anything
+
 	Op    string // AWS operation; "" is any
 	Key   string // object key, or KMS key id as the caller gives it; "" is any
 	Skip  int    // matching requests that pass before the first one goes wrong
@@ -99,15 +101,16 @@ func (r *Rule) Remove() {
 	r.Release()
 }
 
-// take returns the rule that the request goes wrong by, or nil.
-func (f *Faults) take(op, key string) *Rule {
+// take returns the rule that the request goes wrong by, or nil. service is
+// empty for a call that is made without HTTP.
+func (f *Faults) take(service, op, key string) *Rule {
 	if f == nil {
 		return nil
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for _, r := range f.rules {
-		if r.fault.Op != "" && r.fault.Op != op || r.fault.Key != "" && r.fault.Key != key {
+		if !r.fault.matches(service, op, key) {
 			continue
 		}
 		if r.fault.Times > 0 && r.hits == r.fault.Times {
@@ -122,10 +125,14 @@ func (f *Faults) take(op, key string) *Rule {
 	return nil
 }
 
+func (f Fault) matches(service, op, key string) bool {
+	return (f.Service == "" || f.Service == service) && (f.Op == "" || f.Op == op) && (f.Key == "" || f.Key == key)
+}
+
 // Call applies the rules to a call that is made without HTTP, such as one that S3 makes to KMS: kinds that would tear
 // a connection or a body are internal failures.
 func (f *Faults) Call(ctx context.Context, op, key string, do func() *Error) *Error {
-	r := f.take(op, key)
+	r := f.take("", op, key)
 	if r == nil {
 		return do()
 	}
