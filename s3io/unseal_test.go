@@ -16,6 +16,7 @@ import (
 
 	"github.com/kmsfs/kmsfs/crypto"
 	"github.com/kmsfs/kmsfs/internal/sandbox"
+	"github.com/kmsfs/kmsfs/internal/sandbox/wire"
 )
 
 const frame = crypto.FrameSize
@@ -79,6 +80,38 @@ func TestFormsOfOthers(t *testing.T) {
 			t.Errorf("%s: listed as %+v, HEAD says %+v, %v", c.key, o, head, err)
 		}
 	}
+}
+
+// TestPeek looks into an object past cut connections, and leaves the guess
+// where it may not look.
+func TestPeek(t *testing.T) {
+	s := newStage(t)
+	b := s.vault(nil)
+	sealed, h := s.seal(b, "a", noise(5000), false)
+	s.plant(b, "a", sealed, nil)
+	s.plant(b, "theirs", sealed[1:], nil)
+	for _, kind := range []wire.FaultKind{wire.CutBody, wire.ResetBody, wire.ResetBefore, wire.Answer} {
+		s.fault(wire.Fault{Op: "GetObject", Kind: kind, Cut: 100, Times: 2})
+		if o, err := b.Head(s.ctx, "a"); err != nil || !o.Header.Equal(h) {
+			t.Errorf("fault %d: %+v, %v", kind, o, err)
+		}
+		s.fault(wire.Fault{Op: "GetObject", Kind: kind, Cut: 100, Times: 2})
+		if o, err := b.Head(s.ctx, "theirs"); err != nil || o.Form != Foreign {
+			t.Errorf("fault %d: %+v, %v", kind, o, err)
+		}
+	}
+	s.fault(wire.Fault{Op: "GetObject", Kind: wire.Answer, Status: 412, Code: "PreconditionFailed", Times: 1})
+	s.box.Log.Reset()
+	if o, err := b.Head(s.ctx, "a"); err != nil || o.Header == nil || s.box.Log.Count("HeadObject") != 2 {
+		t.Errorf("replaced meanwhile: %+v, %v", o, err)
+	}
+	s.fault(wire.Fault{Op: "GetObject", Kind: wire.Answer, Status: 403, Code: "AccessDenied"})
+	o, err := b.Head(s.ctx, "a")
+	if err != nil || o.Form != Sealed || o.Header != nil {
+		t.Errorf("denied: %+v, %v", o, err)
+	}
+	_, err = s.readAll(b, o)
+	wantKind(t, err, Permission)
 }
 
 // TestRangesOfSealedObjects reads anything of objects of all shapes, known
