@@ -41,25 +41,32 @@ var (
 // or its answer was younger than the TTL. KMS may be, so that a revoked key
 // bites.
 func (n *file) Open(ctx context.Context, flags uint32) (fusefs.FileHandle, uint32, syscall.Errno) {
+	r, w := &readHandle{n: n}, &writeHandle{n: n} // one of them is used
 	writes := flags&syscall.O_ACCMODE != syscall.O_RDONLY
-	if err := n.open(ctx, writes, flags&syscall.O_TRUNC != 0); err != nil {
+	t := &r.tap
+	if writes {
+		t = &w.tap
+	}
+	if err := n.open(ctx, t, writes, flags&syscall.O_TRUNC != 0); err != nil {
+		t.close()
 		return nil, 0, n.f.answerCommit("open", n.f.path(n), err)
 	}
 	how := n.keepCache()
 	if !writes {
-		return &readHandle{n: n}, how, 0
+		return r, how, 0
 	}
-	return &writeHandle{n: n}, how | n.f.direct(flags), 0
+	return w, how | n.f.direct(flags), 0
 }
 
-func (n *file) open(ctx context.Context, writes, cut bool) error {
+// open counts a descriptor in and cuts or unlocks what it sees through t.
+func (n *file) open(ctx context.Context, t *tap, writes, cut bool) error {
 	if writes || cut {
 		if err := n.f.writable(); err != nil {
 			return err
 		}
 	}
 	if !cut {
-		if err := n.unlock(ctx, writes); err != nil {
+		if err := n.unlock(ctx, t, writes); err != nil {
 			return err
 		}
 	}
@@ -77,17 +84,18 @@ func (n *file) open(ctx context.Context, writes, cut bool) error {
 	return err
 }
 
-// unlock makes sure that what is to be read, or changed in part, can be opened.
-func (n *file) unlock(ctx context.Context, writes bool) error {
+// unlock makes sure that what is to be read, or changed in part, can be opened,
+// and stays so for the descriptor.
+func (n *file) unlock(ctx context.Context, t *tap, writes bool) error {
 	wait, stop := patient(ctx)
 	defer stop()
 	n.mu.Lock()
 	o := n.obj
 	n.mu.Unlock()
-	if o.ETag == "" { // here alone, or in memory
+	if o.ETag == "" || o.Form == s3io.Plain {
 		return nil
 	}
-	if err := n.f.b.Unlock(wait, o); err != nil || !writes {
+	if err := t.unlock(wait, n.f.b, o); err != nil || !writes {
 		return err
 	}
 	return n.changeable(wait)

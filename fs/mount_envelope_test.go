@@ -3,6 +3,7 @@
 package fs
 
 import (
+	"io"
 	"os"
 	"strings"
 	"syscall"
@@ -58,8 +59,15 @@ func TestOpenNeedsTheKey(t *testing.T) {
 	open, err := os.Open(m.path("open"))
 	check(t, err)
 	defer open.Close()
+	if n := w.box.Log.Count("Decrypt"); n != 1 {
+		t.Errorf("%d Decrypt for one open", n)
+	}
 	key := w.box.KMS.KeyARN(sandbox.KeyAlias)
 	check(t, w.box.KMS.Disable(key))
+	whole, err := io.ReadAll(open) // needs the key no more
+	if err != nil || string(whole) != "content of open" {
+		t.Errorf("read of what was open before: %q, %v", whole, err)
+	}
 	_, err = os.ReadFile(m.path("f"))
 	m.fails(err, syscall.EKEYREVOKED)
 	_, err = os.OpenFile(m.path("f"), os.O_WRONLY|os.O_APPEND, 0)

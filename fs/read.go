@@ -126,6 +126,14 @@ func (t *tap) readAt(ctx context.Context, b *s3io.Bucket, o s3io.Object, p []byt
 	}
 }
 
+// unlock makes the reader of o, and sure that it needs no key any more.
+func (t *tap) unlock(ctx context.Context, b *s3io.Bucket, o s3io.Object) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.o, t.r = o, b.NewReader(o)
+	return t.r.Unlock(ctx)
+}
+
 func (t *tap) close() {
 	t.mu.Lock()
 	defer t.mu.Unlock()

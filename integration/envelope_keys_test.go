@@ -47,7 +47,7 @@ func keyDisabled(t *testing.T) {
 	got := make([]byte, 100)
 	_, err = open.ReadAt(got, 200_000)
 	harness.Must(t, err)
-	harness.Equal(t, "a descriptor from before", got, content[200_000:200_100])
+	harness.Equal(t, "through a descriptor from before", got, content[200_000:200_100])
 	_, err = os.Stat(patient.Path("f"))
 	harness.Must(t, err)
 

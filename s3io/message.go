@@ -134,18 +134,25 @@ func lasting(err error) bool {
 // Unlock asks the keyring whether o can be opened, as far as its header is
 // known, and proves that an empty file is empty, of which nothing is ever read.
 // What is not sealed needs no key. Its errors are those of a read.
-func (b *Bucket) Unlock(ctx context.Context, o Object) error {
+func (b *Bucket) Unlock(ctx context.Context, o Object) error { return b.message(o).prove(ctx) }
+
+// Unlock is that of Bucket, for what the Reader reads: once it succeeded, reads
+// need no key any more.
+func (r *Reader) Unlock(ctx context.Context) error { return r.message.prove(ctx) }
+
+func (m *message) prove(ctx context.Context) error {
+	o := m.object
 	switch {
-	case b.passes(o):
+	case m.b.passes(o):
 		return nil
 	case o.Form != Sealed:
 		return foreign("open", o.Key, crypto.ErrForeign)
 	case o.Size == 0:
-		return b.message(o).proveEmpty(ctx)
+		return m.proveEmpty(ctx)
 	case o.Header == nil:
 		return nil
 	}
-	_, err := b.message(o).unlock(ctx, o.Header)
+	_, err := m.unlock(ctx, o.Header)
 	return err
 }
 

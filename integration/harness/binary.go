@@ -38,7 +38,7 @@ func compile(name string, flags ...string) (string, error) {
 // race detector if the test has it.
 func Binary(t testing.TB) string {
 	t.Helper()
-	if !raceEnabled {
+	if Raced == 0 {
 		return PlainBinary(t)
 	}
 	bin, err := raced()

@@ -2,4 +2,5 @@
 
 package harness
 
-const raceEnabled = false
+// Raced is 1 if the tests run under the race detector, else 0.
+const Raced = 0
