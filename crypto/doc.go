@@ -136,6 +136,14 @@
 // the context a header could be carried to another bucket: KMS authenticates
 // them. Keys are counted by who uses them and wiped by the last.
 //
+// The write key serves 15 minutes (TTL), 2^20 messages or 1 TiB, and is replaced
+// in the background, if it is in use, from three quarters of one of them on:
+// by one request for all, which no caller's end cancels. While KMS does not
+// answer it serves on for its grace. Once KMS refuses a key (no right, disabled,
+// gone) nothing under it is used any more, but for messages that were opened
+// before. A cache knows a data key by all its wrapped forms, their KMS keys and
+// the context, so that a hit never replaces a check that KMS would make.
+//
 // # Ephemeral keys
 //
 // Ephemeral seals bytes that are parked outside memory, under AES-256-GCM with

@@ -22,6 +22,11 @@ func checkID(id, region string) error {
 		if err != nil || a.Service != "kms" || a.Region == "" || a.AccountID == "" {
 			return malformed("is not the ARN of a KMS key")
 		}
+		for _, c := range a.Partition + a.Region + a.AccountID { // the region becomes part of a host name
+			if !keyIDChar(c) {
+				return malformed(fmt.Sprintf("contains %q", c))
+			}
+		}
 		if region != "" && a.Region != region {
 			return wrongRegion(id, a.Region, region)
 		}

@@ -89,7 +89,7 @@ type Keyring struct {
 	calls  map[string]int64
 	errors int64     // calls that brought one
 	outage bool      // KMS does not answer
-	warned time.Time // of the latest outage that was warned of
+	warned time.Time // when that was warned of
 }
 
 // NewKeyring returns a Keyring whose client for a region is kms(region), called

@@ -8,6 +8,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
+	awskms "github.com/aws/aws-sdk-go-v2/service/kms"
+	"github.com/aws/aws-sdk-go-v2/service/kms/types"
+
 	"github.com/kmsfs/kmsfs/internal/sandbox"
 	"github.com/kmsfs/kmsfs/internal/sandbox/kms"
 )
@@ -121,14 +125,21 @@ func TestNewKeyringRefusesWhatCannotWork(t *testing.T) {
 func TestEveryRequestCarriesGrants(t *testing.T) {
 	b := newBench(t)
 	second, third := b.create(kms.KeyOptions{}), b.create(kms.KeyOptions{})
-	k := b.keyring(func(o *KeyringOptions) { o.Keys, o.GrantTokens = []Key{b.key, second}, []string{"token"} })
+	grant, err := b.client(sandbox.Region).(*awskms.Client).CreateGrant(t.Context(), &awskms.CreateGrantInput{
+		KeyId: &b.key.ARN, GranteePrincipal: aws.String(sandbox.UserARN), Operations: []types.GrantOperation{types.GrantOperationDecrypt}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.grants = nil
+	tokens := []string{*grant.GrantToken}
+	k := b.keyring(func(o *KeyringOptions) { o.Keys, o.GrantTokens = []Key{b.key, second}, tokens })
 	if err := k.Check(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	if _, ok, err := k.Rewrap(t.Context(), b.seal(k, "key"), "key", third.ARN); !ok || err != nil {
 		t.Fatal(ok, err)
 	}
-	if _, err := ResolveKey(t.Context(), b.client(sandbox.Region), b.key.ARN, "", "token"); err != nil {
+	if _, err := ResolveKey(t.Context(), b.client(sandbox.Region), b.key.ARN, "", tokens...); err != nil {
 		t.Fatal(err)
 	}
 	for _, op := range []string{opGenerate, opEncrypt, opDecrypt, opReEncrypt, "DescribeKey"} {
@@ -136,9 +147,9 @@ func TestEveryRequestCarriesGrants(t *testing.T) {
 			t.Errorf("%d requests for %s", b.Log.Count(op), op)
 		}
 	}
-	for _, tokens := range b.grants {
-		if !slices.Equal(tokens, []string{"token"}) {
-			t.Errorf("a request had the tokens %q", tokens)
+	for _, sent := range b.grants {
+		if !slices.Equal(sent, tokens) {
+			t.Errorf("a request had the tokens %q", sent)
 		}
 	}
 }

@@ -38,9 +38,8 @@ const (
 // failed.
 func ask[In, Out any](ctx context.Context, k *Keyring, op, arn string,
 	method func(KMS, context.Context, *In, ...func(*kms.Options)) (*Out, error), in *In) (*Out, error) {
-	call, cancel := context.WithTimeout(ctx, callTimeout)
+	call, cancel := k.bounded(ctx)
 	defer cancel()
-	defer context.AfterFunc(k.ctx, cancel)()
 	out, err := method(k.kms(keyRegion(arn)), call, in)
 	if err != nil {
 		err = requestError(op, arn, err)
@@ -50,6 +49,14 @@ func ask[In, Out any](ctx context.Context, k *Keyring, op, arn string,
 		return nil, err
 	}
 	return out, nil
+}
+
+// bounded returns a context that ends with ctx, with the Keyring, or when a
+// request has taken too long.
+func (k *Keyring) bounded(ctx context.Context) (context.Context, func()) {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	stop := context.AfterFunc(k.ctx, cancel)
+	return ctx, func() { stop(); cancel() }
 }
 
 // generate has KMS make a data key under the first key, and wrap it under all

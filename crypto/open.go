@@ -25,14 +25,22 @@ func (k *Keyring) unwrap(ctx context.Context, h *Header) (key *DataKey, err erro
 		return nil, err
 	}
 	defer k.running.Done()
-	if k.o.WriteOnly {
-		return nil, &KeyError{ID: h.key(), Reason: Denied, Detail: "is not asked for Decrypt by a write-only host", Remedy: "mount without --write-only"}
+	if err := k.checkReading(h); err != nil {
+		return nil, err
 	}
 	err = k.try(ctx, h, func(arn string, _, e EDK) error {
 		key, err = k.decrypt(ctx, arn, e.Blob, h.context)
 		return err
 	})
 	return key, err
+}
+
+// checkReading refuses to have KMS open h's data key where that is not wanted.
+func (k *Keyring) checkReading(h *Header) error {
+	if !k.o.WriteOnly {
+		return nil
+	}
+	return &KeyError{ID: h.key(), Reason: Denied, Detail: "is not asked for Decrypt by a write-only host", Remedy: "mount without --write-only"}
 }
 
 // try calls use for the EDKs of h that are accepted, with the ARN of the KMS

@@ -81,6 +81,22 @@ func TestOpenRefusesMessagesWithoutContextOrKMS(t *testing.T) {
 	b.calls(0, 0)
 }
 
+// TestAnyKeyIsStillAKey: what stands in a header becomes the name of a host.
+func TestAnyKeyIsStillAKey(t *testing.T) {
+	b := newBench(t)
+	k := b.keyring(func(o *KeyringOptions) { o.Keys, o.AnyKey = nil, true })
+	for _, info := range []string{"", "x", testID, "arn:aws:kms:a.example/:111122223333:key/x", "arn:aws:kms:eu-west-1:111122223333:alias/x", "arn:aws:s3:::bucket"} {
+		s, err := newSealer(make([]byte, dataKeySize), k.pairs("key"), []EDK{{Provider: providerKMS, Info: info, Blob: []byte("x")}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := k.Open(t.Context(), s.Header(), "key"); err == nil || Passing(err) {
+			t.Errorf("%q: %v", info, err)
+		}
+	}
+	b.calls(0, 0)
+}
+
 func TestOpenAcceptsWhatItIsToldTo(t *testing.T) {
 	b := newBench(t)
 	foreign := b.create(kms.KeyOptions{})
@@ -216,6 +232,8 @@ func TestWriteOnlyNeverDecrypts(t *testing.T) {
 		}
 		b.open(k, b.seal(k, "key"), "key") // its key is in memory
 		_, err := k.Open(t.Context(), h, "key")
+		wantKeyError(t, err, Denied, "--write-only")
+		_, _, err = k.Rewrap(t.Context(), h, "key", testKeyARN)
 		wantKeyError(t, err, Denied, "--write-only")
 	}
 	b.calls(2, 0)

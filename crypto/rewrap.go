@@ -81,6 +81,9 @@ func (k *Keyring) Rewrap(ctx context.Context, h *Header, key, to string) (r Rewr
 	if err := checkKeyARN(to); err != nil {
 		return Rewrapped{}, false, err
 	}
+	if err := k.checkReading(h); err != nil {
+		return Rewrapped{}, false, err
+	}
 	if err := k.checkContext(h, key); err != nil {
 		return Rewrapped{}, false, err
 	}
@@ -120,6 +123,8 @@ func (k *Keyring) registered(ctx context.Context, old EDK) (EDK, bool, error) {
 	if k.o.Rewrapped == nil {
 		return EDK{}, false, nil
 	}
+	ctx, cancel := k.bounded(ctx)
+	defer cancel()
 	e, ok, err := k.o.Rewrapped(ctx, old)
 	return e, ok && err == nil, asKeyError(old.Info, "may have been replaced, but the rewrap registry could not be read", err)
 }
