@@ -53,7 +53,7 @@ func (o *Opener) Splice() *Sealer { return &Sealer{Opener: o, spliced: true} }
 // Run hands out the count frames from first on. It panics if one of them was
 // handed out before: whoever asks twice has lost track of what is sealed.
 func (s *Sealer) Run(first uint32, count int64) *Run {
-	if first == 0 || count < 1 || int64(first)+count-1 > maxFrames {
+	if first == 0 || count < 1 || count > maxFrames-int64(first)+1 {
 		panic(fmt.Sprintf("crypto: no frames %d and %d more", first, count-1))
 	}
 	r := span{first, first + uint32(count-1)}

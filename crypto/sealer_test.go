@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"fmt"
+	"math"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -147,7 +148,7 @@ func TestRunsOutsideTheFormatPanic(t *testing.T) {
 		ok    bool
 	}{
 		{0, 1, false}, {1, 0, false}, {1, -1, false}, {1, maxFrames, true}, {1, maxFrames + 1, false},
-		{maxFrames, 1, true}, {maxFrames, 2, false}, {finalMark, 1, false}, {1, 1 << 62, false},
+		{maxFrames, 1, true}, {maxFrames, 2, false}, {finalMark, 1, false}, {2, math.MaxInt64, false},
 	} {
 		s := newMessage(t)
 		if _, err := try(func() *Run { return s.Run(c.first, c.count) }); (err == nil) != c.ok {
