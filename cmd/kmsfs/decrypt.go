@@ -88,6 +88,9 @@ func (d *decryption) run(ctx context.Context, in inputs) error {
 	if err := d.checkOut(); err != nil {
 		return err
 	}
+	if err := hideMemory(); err != nil {
+		d.warn(err.Error())
+	}
 	src, err := d.source(ctx, in)
 	if err != nil {
 		return err
@@ -99,7 +102,7 @@ func (d *decryption) run(ctx context.Context, in inputs) error {
 	}
 	keys, err := crypto.NewKeyring(clients, crypto.KeyringOptions{
 		Allowed: d.c.sealing.AllowKeyIDs, AnyKey: len(d.c.sealing.AllowKeyIDs) == 0, AnyContext: true,
-		GrantTokens: d.c.sealing.GrantTokens, Rewrapped: d.rewrapped,
+		GrantTokens: d.c.sealing.GrantTokens, Rewrapped: d.rewrapped, Warn: d.warn,
 	})
 	if err != nil {
 		return err
@@ -141,6 +144,9 @@ func (d *decryption) explain(err error) error {
 	}
 	return fmt.Errorf("decrypt %s: %w", d.what, err)
 }
+
+// warn says what is not as it should be.
+func (d *decryption) warn(text string) { fmt.Fprintf(d.s.err, "kmsfs: warning: %s\n", text) }
 
 // tell says what the message was opened with.
 func (d *decryption) tell(key string, context map[string]string) {

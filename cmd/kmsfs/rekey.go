@@ -100,11 +100,15 @@ and kms:Decrypt on the new one, and to list, read and write in the bucket.`,
 // run rewraps, and says what came of it.
 func (r *rekeying) run(ctx context.Context) (err error) {
 	begun := time.Now()
-	r.c.s3.StateDir, r.c.s3.ReadOnly, r.c.s3.Envelope.PassForeign = "", r.dry, false
+	r.c.s3.StateDir, r.c.s3.ReadOnly = "", r.dry
+	r.c.s3.Envelope.PassForeign, r.c.s3.Envelope.WriteOnly = false, false
 	if len(r.from) == 0 {
 		r.c.s3.Envelope.AllowKeyIDs = nil // only what this command line says
 	}
-	closeKeys, err := r.c.openKeyCache(func(string) {})
+	if err := hideMemory(); err != nil {
+		r.warn(err.Error())
+	}
+	closeKeys, err := r.c.openKeyCache(r.warn)
 	if err != nil {
 		return err
 	}
@@ -115,6 +119,9 @@ func (r *rekeying) run(ctx context.Context) (err error) {
 	defer func() { err = errors.Join(err, r.close(ctx)) }()
 	if _, err := r.bucket.Probe(ctx); err != nil {
 		return err
+	}
+	for _, text := range r.bucket.Warnings() {
+		r.warn(text)
 	}
 	r.to = r.bucket.EnvelopeKeys()[0]
 	r.result = rekeyResult{Source: r.c.source.String(), To: r.to, DryRun: r.dry, ForeignURLs: []string{}, Failures: []string{}}
@@ -132,6 +139,9 @@ func (r *rekeying) run(ctx context.Context) (err error) {
 	}
 	return err
 }
+
+// warn says what is not as it should be.
+func (r *rekeying) warn(text string) { fmt.Fprintf(r.s.err, "kmsfs: warning: %s\n", text) }
 
 // print prints the result for people.
 func (n rekeyResult) print(w io.Writer, took time.Duration) error {

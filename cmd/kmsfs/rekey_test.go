@@ -7,10 +7,10 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
 
 	"github.com/kmsfs/kmsfs/internal/sandbox"
 	"github.com/kmsfs/kmsfs/internal/sandbox/kms"
@@ -56,6 +56,16 @@ func (w *sealed) objects() map[string][]byte {
 		}
 	}
 	return all
+}
+
+// entries returns the rewrap registry.
+func (w *sealed) entries() []s3io.Object {
+	w.t.Helper()
+	page, err := w.raw.List(w.t.Context(), s3io.ListQuery{Prefix: ".kmsfs/rewrap/"})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return page.Objects
 }
 
 func TestRekeyMovesNoContent(t *testing.T) {
@@ -147,6 +157,47 @@ func TestRekeyGoesOnWhereItEnded(t *testing.T) {
 	w.must("umount", w.dir)
 }
 
+func TestRekeyIsInterrupted(t *testing.T) {
+	w := newSealed(t)
+	for i := range 4 {
+		w.put(fmt.Sprint(i), w.seal("x", w.key))
+	}
+	hang := w.server.Faults.Add(wire.Fault{Kind: wire.Hang, Op: "ReEncrypt", Skip: 2})
+	cmd := w.command("rekey", "s3://demo/p", "--to="+w.other)
+	var said syncBuffer
+	cmd.Stderr = &said
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	w.eventually("one hangs and the others are stored", func() bool { return hang.Hits() > 0 && len(w.entries()) == 2 })
+	cmd.Process.Signal(os.Interrupt)
+	if err := cmd.Wait(); err == nil || !strings.Contains(said.String(), "kmsfs: interrupted\n") {
+		t.Errorf("%v: %s", err, said.String())
+	}
+	hang.Remove()
+	n := w.rekeyed(exitOK)
+	if n.Rewrapped != 2 || n.Kept != 2 {
+		t.Errorf("%+v", n)
+	}
+}
+
+func TestRekeyOfNames(t *testing.T) {
+	w := newSealed(t)
+	scope := "--context-scope=object"
+	w.mount("--envelope-key-id="+sandbox.KeyAlias, scope)
+	for _, name := range []string{"a", "b"} {
+		w.mustWrite(name, name)
+	}
+	w.must("umount", w.dir)
+	w.wantCounts(w.rekeyed(exitOK, scope), 2, 2, 2, 2, 0, 0, 0, 0, 0)
+	if err := w.server.KMS.Disable(w.key); err != nil {
+		t.Fatal(err)
+	}
+	w.mount("--envelope-key-id="+sandbox.OtherAlias, scope)
+	w.wantRead("a", "a")
+	w.must("umount", w.dir)
+}
+
 func TestRekeyLeavesWhatIsNotOurs(t *testing.T) {
 	w := newSealed(t)
 	foreign, err := w.server.KMS.CreateKey(kms.KeyOptions{Account: "444455556666",
@@ -194,7 +245,7 @@ func TestRekeyMaterializes(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, name := range []string{filepath.Join(w.dir, "script"), dir} {
-		if err := syscall.Setxattr(name, "user.colour", []byte("blue"), 0); err != nil {
+		if err := unix.Setxattr(name, "user.colour", []byte("blue"), 0); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -218,11 +269,7 @@ func TestRekeyMaterializes(t *testing.T) {
 	if err := w.server.KMS.Disable(w.key); err != nil {
 		t.Fatal(err)
 	}
-	page, err := w.raw.List(t.Context(), s3io.ListQuery{Prefix: ".kmsfs/rewrap/"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, o := range page.Objects { // are no longer needed
+	for _, o := range w.entries() { // are no longer needed
 		if err := w.raw.Delete(t.Context(), o); err != nil {
 			t.Fatal(err)
 		}
@@ -232,7 +279,7 @@ func TestRekeyMaterializes(t *testing.T) {
 	w.wantRead("empty", "")
 	for _, name := range []string{filepath.Join(w.dir, "script"), dir} {
 		value := make([]byte, 16)
-		if n, err := syscall.Getxattr(name, "user.colour", value); err != nil || string(value[:n]) != "blue" {
+		if n, err := unix.Getxattr(name, "user.colour", value); err != nil || string(value[:n]) != "blue" {
 			t.Errorf("%s: attribute %v", name, err)
 		}
 	}

@@ -122,8 +122,8 @@ func isDead(dir string) bool {
 		answer <- askForName(dir)
 	}()
 	select {
-	case err := <-answer:
-		return errors.Is(err, syscall.ENOTCONN)
+	case err := <-answer: // aborted is who asked when the process died
+		return errors.Is(err, syscall.ENOTCONN) || errors.Is(err, syscall.ECONNABORTED)
 	case <-time.After(statLimit):
 		return false
 	}
