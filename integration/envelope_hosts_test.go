@@ -10,12 +10,15 @@ import (
 	"testing"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	awskms "github.com/aws/aws-sdk-go-v2/service/kms"
+	"github.com/aws/aws-sdk-go-v2/service/kms/types"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 
 	"github.com/kmsfs/kmsfs/crypto"
 	"github.com/kmsfs/kmsfs/integration/harness"
 	"github.com/kmsfs/kmsfs/internal/sandbox"
 	"github.com/kmsfs/kmsfs/internal/sandbox/kms"
+	"github.com/kmsfs/kmsfs/internal/sandbox/wire"
 )
 
 // sizesOfFiles are one request and several parts.
@@ -127,6 +130,31 @@ func writeOnlyHost(t *testing.T) {
 	}
 	s.Sandbox.Denials.Clear()
 	wantSizes(t, s.OtherHost().Mount(t))
+}
+
+// A host without rights of its own works with a grant for this bucket alone,
+// as soon as it shows the token.
+func grants(t *testing.T) {
+	s := harness.Sandbox(t).In(t, harness.Envelope)
+	admin := wire.Identity{AccessKey: "admin", SecretKey: "admin-secret", ARN: "arn:aws:iam::" + sandbox.Account + ":user/admin"}
+	key, err := s.Sandbox.KMS.CreateKey(kms.KeyOptions{Policy: strings.Replace(sharing, `"*"`, `"`+admin.ARN+`"`, 1)})
+	harness.Must(t, err)
+	grant, err := s.KMSAs(t, admin).CreateGrant(context.Background(), &awskms.CreateGrantInput{
+		KeyId: &key, GranteePrincipal: aws.String(sandbox.UserARN),
+		Operations:  []types.GrantOperation{types.GrantOperationGenerateDataKey, types.GrantOperationDecrypt},
+		Constraints: &types.GrantConstraints{EncryptionContextSubset: map[string]string{"aws:s3:arn": "arn:aws:s3:::" + s.Bucket}},
+	})
+	harness.Must(t, err)
+	s.EnvelopeKey = key
+	m := s.Mount(t, "--kms-grant-token", *grant.GrantToken)
+	writeSizes(t, m)
+	m.Unmount()
+	wantSizes(t, s.Mount(t, "--kms-grant-token", *grant.GrantToken))
+	other := s.OtherHost()
+	out, err := other.Run(t, append([]string{"mount", s.Target(), t.TempDir(), "--state-dir", t.TempDir()}, other.Flags()...)...)
+	if err == nil || !strings.Contains(out, "kms:GenerateDataKey") {
+		t.Errorf("mounting without the grant: %v\n%s", err, out)
+	}
 }
 
 // Bound to their names, files are sealed anew by rename; directories and large

@@ -7,6 +7,7 @@ var sealedPromises = []struct {
 	name string
 	run  func(*testing.T)
 }{
+	{"Nothing readable leaves", nothingReadableLeaves},
 	{"One data key serves many files", callsOfManyFiles},
 	{"A revoked key bites", keyDisabled},
 	{"What KMS refuses has an errno of its own", errorsOfKMS},
@@ -15,6 +16,7 @@ var sealedPromises = []struct {
 	{"Any of several keys opens", severalKeys},
 	{"Objects are bound to their bucket", acceptContextBucket},
 	{"A host may write and not read", writeOnlyHost},
+	{"A grant is enough", grants},
 	{"Objects may be bound to their names", objectScope},
 	{"Objects that are not sealed are left alone", foreignObjects},
 	{"Keys can be changed", rekey},

@@ -4,11 +4,13 @@ import (
 	"bytes"
 	"context"
 	"io"
+	"net/http"
 	"strings"
 	"testing"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/credentials"
+	"github.com/aws/aws-sdk-go-v2/service/kms"
 
 	"github.com/kmsfs/kmsfs/crypto"
 	"github.com/kmsfs/kmsfs/internal/sandbox"
@@ -70,13 +72,8 @@ func (s *Server) KMS() *sandbox.Server { return s.vault.box }
 // unless o says other, until the end of the test.
 func (s *Server) Keyring(t testing.TB, keyARN string, o crypto.KeyringOptions) *crypto.Keyring {
 	t.Helper()
-	http := s.httpClient(t)
-	client := func(region string) crypto.KMS {
-		return crypto.NewKMS(aws.Config{
-			Region: region, HTTPClient: http,
-			Credentials: credentials.NewStaticCredentialsProvider(s.access, s.secret, ""),
-		}, s.vault.box.KMSURL())
-	}
+	through := s.httpClient(t)
+	client := func(region string) crypto.KMS { return s.kmsOf(through, region, s.access, s.secret) }
 	if o.Bucket == "" {
 		o.Bucket = "arn:aws:s3:::" + s.Bucket
 	}
@@ -87,6 +84,19 @@ func (s *Server) Keyring(t testing.TB, keyARN string, o crypto.KeyringOptions) *
 	Must(t, err)
 	t.Cleanup(ring.Close)
 	return ring
+}
+
+// KMSAs returns a client of the mounts' KMS that is somebody else.
+func (s *Server) KMSAs(t testing.TB, id wire.Identity) *kms.Client {
+	t.Helper()
+	s.vault.box.AddIdentity(id)
+	return s.kmsOf(s.httpClient(t), sandbox.Region, id.AccessKey, id.SecretKey)
+}
+
+func (s *Server) kmsOf(client *http.Client, region, access, secret string) *kms.Client {
+	return crypto.NewKMS(aws.Config{
+		Region: region, HTTPClient: client, Credentials: credentials.NewStaticCredentialsProvider(access, secret, ""),
+	}, s.vault.box.KMSURL())
 }
 
 // Seal returns an envelope object of plain for the key, made by ring.
