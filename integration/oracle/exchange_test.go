@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"syscall"
 	"testing"
 
@@ -24,35 +25,43 @@ var sizes = []int{0, 1, 65_535, 65_536, 65_537, 100 * 65_536, 10_000_000}
 // wrote.
 func exchange(t *testing.T, argv ...string) {
 	s := harness.Sandbox(t).In(t, harness.Envelope)
-	o := newOracle(t, s, argv...)
-	theirs := map[int][]byte{}
-	for _, n := range sizes { // before the mount, which is to know nothing of them
-		theirs[n] = o.encrypt(t, bound, harness.Random(uint64(n), n))
-		s.PutRaw(t, fmt.Sprint("theirs-", n), theirs[n])
+	o := newOracle(s, argv...)
+	var plain [][]byte
+	for _, n := range sizes {
+		plain = append(plain, harness.Random(uint64(n), n))
 	}
-	bad := faults(t, o, theirs[65_537])
+	theirs := o.encrypt(t, s.Bucket, plain...)
+	for i, n := range sizes { // before the mount, which is to know nothing of them
+		s.PutRaw(t, fmt.Sprint("theirs-", n), theirs[i])
+	}
+	bad := faults(t, o, theirs[slices.Index(sizes, 65_537)])
 	for what, f := range bad {
 		s.PutRaw(t, what, f.sealed)
 	}
 	m := s.Mount(t)
-	for _, n := range sizes {
-		plain := harness.Random(uint64(n), n)
-		t.Run(fmt.Sprintf("mount opens %d bytes", n), func(t *testing.T) { reads(t, m, fmt.Sprint("theirs-", n), plain) })
-		t.Run(fmt.Sprintf("kmsfs decrypt opens %d bytes", n), func(t *testing.T) { decrypts(t, s, theirs[n], plain) })
-		t.Run(fmt.Sprintf("oracle opens %d bytes", n), func(t *testing.T) {
+	for i, n := range sizes {
+		t.Run(fmt.Sprintf("mount opens %d bytes", n), func(t *testing.T) { reads(t, m, fmt.Sprint("theirs-", n), plain[i]) })
+		t.Run(fmt.Sprintf("kmsfs decrypt opens %d bytes", n), func(t *testing.T) { decrypts(t, s, theirs[i], plain[i]) })
+	}
+	t.Run("oracle opens what the mount wrote", func(t *testing.T) {
+		objects := map[string][]byte{}
+		for i, n := range sizes {
 			name := fmt.Sprint("ours-", n)
-			harness.Write(t, m.Path(name), plain)
-			o.opens(t, s.Raw(t, name), plain)
-		})
-	}
+			harness.Write(t, m.Path(name), plain[i])
+			objects[name] = plain[i]
+		}
+		o.opens(t, s, objects)
+	})
 	t.Run("both refuse what was spoiled", func(t *testing.T) { refuse(t, o, m, bad) })
-	for _, n := range []int{65_536, 100 * 65_536, 10_000_000} {
-		t.Run(fmt.Sprintf("oracle opens %d bytes that were appended to", n), func(t *testing.T) {
-			for _, name := range []string{"ours-", "theirs-"} {
-				appends(t, o, s, m, fmt.Sprint(name, n), harness.Random(uint64(n), n))
+	t.Run("oracle opens what the mount appended to", func(t *testing.T) {
+		objects := map[string][]byte{}
+		for i, n := range sizes {
+			for _, name := range []string{fmt.Sprint("ours-", n), fmt.Sprint("theirs-", n)} {
+				objects[name] = appends(t, s, m, name, plain[i])
 			}
-		})
-	}
+		}
+		o.opens(t, s, objects)
+	})
 	t.Run("oracle opens by the second key", func(t *testing.T) { secondKey(t, o, s) })
 }
 
@@ -102,7 +111,8 @@ type fault struct {
 	errno  syscall.Errno
 }
 
-// faults spoils a sealed object of two frames, and seals one for elsewhere.
+// faults spoils a sealed object of two frames, the second of one byte, and seals
+// one for elsewhere.
 func faults(t *testing.T, o oracle, sealed []byte) map[string]fault {
 	t.Helper()
 	flip := func(at int) []byte {
@@ -116,7 +126,7 @@ func faults(t *testing.T, o oracle, sealed []byte) map[string]fault {
 		"frame":      {flip(5000), syscall.EBADMSG},
 		"last byte":  {flip(len(sealed) - 1), syscall.EBADMSG},
 		"cut off":    {sealed[:len(sealed)-41], syscall.EBADMSG}, // its final frame
-		"elsewhere":  {o.encrypt(t, `{"aws:s3:arn":"arn:aws:s3:::elsewhere"}`, []byte("content")), syscall.EKEYREJECTED},
+		"elsewhere":  {o.encrypt(t, "elsewhere", []byte("content"))[0], syscall.EKEYREJECTED},
 	}
 }
 
@@ -124,33 +134,33 @@ func faults(t *testing.T, o oracle, sealed []byte) map[string]fault {
 // authenticate what they open.
 func refuse(t *testing.T, o oracle, m *harness.Mount, bad map[string]fault) {
 	for what, f := range bad {
-		if _, err := o.convert(t, f.sealed, "decrypt", o.key); err == nil && what != "elsewhere" {
-			t.Errorf("%s: %s decrypts it", what, o.argv)
+		if _, err := o.convert(t, [][]byte{f.sealed}, "decrypt", o.key); err == nil && what != "elsewhere" {
+			t.Errorf("%s: the oracle decrypts it", what)
 		}
 		_, err := os.ReadFile(m.Path(what))
 		harness.WantErrno(t, what, err, f.errno)
 	}
 }
 
-// appends appends to a file twice. The ciphertext of a large file stays, so
-// that frames with IVs of both kinds are in one message.
-func appends(t *testing.T, o oracle, s *harness.Server, m *harness.Mount, name string, plain []byte) {
+// appends appends to a file twice and returns its new content. The ciphertext of
+// a large file stays, so that frames with IVs of both kinds are in one message.
+func appends(t *testing.T, s *harness.Server, m *harness.Mount, name string, plain []byte) []byte {
 	t.Helper()
 	header := s.Raw(t, name)[:1024]
-	large := len(plain) > 5<<20
+	all := bytes.Clone(plain)
 	for i, n := range []int{100_000, 10} {
 		more := harness.Random(uint64(i), n)
 		f, err := os.OpenFile(m.Path(name), os.O_WRONLY|os.O_APPEND, 0)
 		harness.Must(t, err)
 		_, err = f.Write(more)
 		harness.Must(t, errors.Join(err, f.Close()))
-		plain = append(plain, more...)
+		all = append(all, more...)
 	}
-	sealed := s.Raw(t, name)
-	o.opens(t, sealed, plain)
-	if kept := bytes.Equal(sealed[:1024], header); kept != large {
-		t.Errorf("%s: the message was continued: %v, want %v", name, kept, large)
+	large := len(plain) > 5<<20
+	if kept := bytes.Equal(s.Raw(t, name)[:1024], header); kept != large {
+		t.Errorf("%s: the message goes on: %v, want %v", name, kept, large)
 	}
+	return all
 }
 
 // secondKey seals under two KMS keys, and with a context whose names UTF-8 and
@@ -159,5 +169,5 @@ func secondKey(t *testing.T, o oracle, s *harness.Server) {
 	o.key = s.Sandbox.KMS.KeyARN(sandbox.KeyAlias)
 	m := s.OtherHost().Mount(t, "--envelope-key-id", o.key, "--encryption-context", "\uff5e=1", "--encryption-context", "\U0001d4b3=2")
 	harness.Write(t, m.Path("two"), []byte("content"))
-	o.opens(t, s.Raw(t, "two"), []byte("content"))
+	o.opens(t, s, map[string][]byte{"two": []byte("content")})
 }

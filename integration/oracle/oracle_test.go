@@ -2,69 +2,80 @@ package oracle
 
 import (
 	"context"
+	"fmt"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
+	"strconv"
 	"testing"
 	"time"
 
 	"github.com/kmsfs/kmsfs/integration/harness"
-	"github.com/kmsfs/kmsfs/internal/sandbox"
 )
 
 func TestMain(m *testing.M) { harness.Main(m) }
-
-// bound is the encryption context of objects of the sandbox's bucket.
-const bound = `{"aws:s3:arn":"arn:aws:s3:::` + sandbox.Bucket + `"}`
 
 // An oracle is one of AWS's Encryption SDKs, with the KMS of one server.
 type oracle struct {
 	argv []string // the program, to be followed by a command and its arguments
 	key  string   // ARN of the KMS key
 	env  []string
-	dir  string
 }
 
 // newOracle returns the oracle that argv runs. Of the server it learns KMS only.
-func newOracle(t *testing.T, s *harness.Server, argv ...string) oracle {
-	t.Helper()
+func newOracle(s *harness.Server, argv ...string) oracle {
 	env := append(s.Env(), "AWS_ENDPOINT_URL_KMS="+s.KMSURL(), "AWS_CA_BUNDLE="+s.CA(), "NODE_EXTRA_CA_CERTS="+s.CA(), "NODE_NO_WARNINGS=1")
-	return oracle{argv, s.EnvelopeKey, env, t.TempDir()}
+	return oracle{argv, s.EnvelopeKey, env}
 }
 
-// convert runs a command whose last arguments are an input file, with the
-// content in, and an output file, whose content it returns.
-func (o oracle) convert(t *testing.T, in []byte, args ...string) ([]byte, error) {
+// convert runs a command over files with the contents in, and returns what it
+// made of each. Otherwise the error says what it complained of.
+func (o oracle) convert(t *testing.T, in [][]byte, args ...string) (out [][]byte, err error) {
 	t.Helper()
-	from, to := filepath.Join(o.dir, "in"), filepath.Join(o.dir, "out")
-	harness.Write(t, from, in)
-	harness.Must(t, os.RemoveAll(to))
+	args = slices.Concat(o.argv, args)
+	dir := t.TempDir()
+	for i, b := range in {
+		path := filepath.Join(dir, strconv.Itoa(i))
+		harness.Write(t, path, b)
+		args = append(args, path, path+"-out")
+	}
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	argv := append(append([]string{}, o.argv...), append(args, from, to)...)
-	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
+	cmd := exec.CommandContext(ctx, args[0], args[1:]...)
 	cmd.Env = append(os.Environ(), o.env...)
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return out, err
+	if said, err := cmd.CombinedOutput(); err != nil {
+		return nil, fmt.Errorf("%s: %w: %s", o.argv, err, said)
 	}
-	return os.ReadFile(to)
+	for i := range in {
+		b, err := os.ReadFile(filepath.Join(dir, strconv.Itoa(i)+"-out"))
+		harness.Must(t, err)
+		out = append(out, b)
+	}
+	return out, nil
 }
 
-func (o oracle) encrypt(t *testing.T, context string, plain []byte) []byte {
+// encrypt returns the messages of contents, bound to a bucket.
+func (o oracle) encrypt(t *testing.T, bucket string, plain ...[]byte) [][]byte {
 	t.Helper()
-	sealed, err := o.convert(t, plain, "encrypt", o.key, context)
-	if err != nil {
-		t.Fatalf("encrypt %d bytes by %s: %v: %s", len(plain), o.argv, err, sealed)
-	}
+	sealed, err := o.convert(t, plain, "encrypt", o.key, `{"aws:s3:arn":"arn:aws:s3:::`+bucket+`"}`)
+	harness.Must(t, err)
 	return sealed
 }
 
-// opens fails the test unless the message is plain's.
-func (o oracle) opens(t *testing.T, sealed, plain []byte) {
+// opens fails the test unless the oracle opens these objects and finds that
+// content.
+func (o oracle) opens(t *testing.T, s *harness.Server, objects map[string][]byte) {
 	t.Helper()
-	got, err := o.convert(t, sealed, "decrypt", o.key)
-	if err != nil {
-		t.Fatalf("decrypt %d bytes by %s: %v: %s", len(sealed), o.argv, err, got)
+	names := slices.Sorted(maps.Keys(objects))
+	var sealed [][]byte
+	for _, name := range names {
+		sealed = append(sealed, s.Raw(t, name))
 	}
-	harness.Equal(t, "content that the oracle decrypted", got, plain)
+	plain, err := o.convert(t, sealed, "decrypt", o.key)
+	harness.Must(t, err)
+	for i, name := range names {
+		harness.Equal(t, name+" as the oracle decrypted it", plain[i], objects[name])
+	}
 }

@@ -3,8 +3,10 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
+	"slices"
 
 	mplclient "github.com/aws/aws-cryptographic-material-providers-library/releases/go/mpl/awscryptographymaterialproviderssmithygenerated"
 	mpl "github.com/aws/aws-cryptographic-material-providers-library/releases/go/mpl/awscryptographymaterialproviderssmithygeneratedtypes"
@@ -24,29 +26,34 @@ func main() {
 // run runs one command line.
 func run(ctx context.Context, args []string) error {
 	switch {
-	case len(args) == 4 && args[0] == "decrypt":
-		return convert(args[2], args[3], func(in []byte) ([]byte, error) { return decrypt(ctx, args[1], in) })
-	case len(args) == 5 && args[0] == "encrypt":
+	case len(args) >= 4 && args[0] == "decrypt":
+		return convert(args[2:], func(in []byte) ([]byte, error) { return decrypt(ctx, args[1], in) })
+	case len(args) >= 5 && args[0] == "encrypt":
 		var pairs map[string]string
 		if err := json.Unmarshal([]byte(args[2]), &pairs); err != nil {
 			return fmt.Errorf("read the encryption context %s: %w", args[2], err)
 		}
-		return convert(args[3], args[4], func(in []byte) ([]byte, error) { return encrypt(ctx, args[1], pairs, in) })
+		return convert(args[3:], func(in []byte) ([]byte, error) { return encrypt(ctx, args[1], pairs, in) })
 	}
-	return fmt.Errorf("usage: goesdk decrypt KEY_ARN IN OUT | encrypt KEY_ARN CONTEXT_JSON IN OUT")
+	return errors.New("usage: goesdk decrypt KEY_ARN IN OUT... | encrypt KEY_ARN CONTEXT_JSON IN OUT...")
 }
 
-// convert writes what f makes of the file from to the file to.
-func convert(from, to string, f func([]byte) ([]byte, error)) error {
-	in, err := os.ReadFile(from)
-	if err != nil {
-		return err
+// convert writes what f makes of each first file to the second one of its pair.
+func convert(files []string, f func([]byte) ([]byte, error)) error {
+	for pair := range slices.Chunk(files, 2) {
+		in, err := os.ReadFile(pair[0])
+		if err != nil {
+			return err
+		}
+		out, err := f(in)
+		if err != nil {
+			return err
+		}
+		if err := os.WriteFile(pair[1], out, 0o600); err != nil {
+			return err
+		}
 	}
-	out, err := f(in)
-	if err != nil {
-		return err
-	}
-	return os.WriteFile(to, out, 0o600)
+	return nil
 }
 
 func decrypt(ctx context.Context, key string, message []byte) ([]byte, error) {

@@ -1,7 +1,7 @@
 // The Encryption SDK for JavaScript as an oracle:
 //
-//	node oracle.mjs decrypt KEY_ARN IN OUT
-//	node oracle.mjs encrypt KEY_ARN CONTEXT_JSON IN OUT
+//	node oracle.mjs decrypt KEY_ARN IN OUT [IN OUT]...
+//	node oracle.mjs encrypt KEY_ARN CONTEXT_JSON IN OUT [IN OUT]...
 //
 // KMS is asked where AWS_ENDPOINT_URL_KMS says, with the credentials of the
 // environment. Nothing but the KMS key is known of a message that is opened.
@@ -38,17 +38,21 @@ class Pad extends KeyringNode {
   }
 }
 
+// convert writes what a stream of make() makes of each IN to its OUT.
+async function convert(make, files) {
+  for (let i = 0; i < files.length; i += 2)
+    await pipeline(createReadStream(files[i]), make(), createWriteStream(files[i + 1]))
+}
+
 const commands = {
-  decrypt: (key, from, to) =>
-    pipeline(createReadStream(from), decryptUnsignedMessageStream(new KmsKeyringNode({ keyIds: [key] })), createWriteStream(to)),
-  encrypt: (key, context, from, to) => {
+  decrypt(key, ...files) {
+    const keyring = new KmsKeyringNode({ keyIds: [key] })
+    return convert(() => decryptUnsignedMessageStream(keyring), files)
+  },
+  encrypt(key, context, ...files) {
     const keyring = new MultiKeyringNode({ generator: new KmsKeyringNode({ generatorKeyId: key }), children: [new Pad()] })
-    const seal = encryptStream(keyring, {
-      suiteId: AlgorithmSuiteIdentifier.ALG_AES256_GCM_IV12_TAG16_HKDF_SHA512_COMMIT_KEY,
-      frameLength,
-      encryptionContext: JSON.parse(context),
-    })
-    return pipeline(createReadStream(from), seal, createWriteStream(to))
+    const suiteId = AlgorithmSuiteIdentifier.ALG_AES256_GCM_IV12_TAG16_HKDF_SHA512_COMMIT_KEY
+    return convert(() => encryptStream(keyring, { suiteId, frameLength, encryptionContext: JSON.parse(context) }), files)
   },
 }
 
