@@ -37,7 +37,8 @@ type Options struct {
 
 	Now func() time.Time // nil: time.Now
 
-	hash func(string) (uint64, uint64) // of ids; nil: ristretto's own. Tests make ids collide
+	patience time.Duration                 // with a fetch while there is a value; 0 is 10 seconds. Tests have less
+	hash     func(string) (uint64, uint64) // of ids; nil: ristretto's own. Tests make ids collide
 }
 
 // ErrClosed is returned by Load after Close.
@@ -100,6 +101,9 @@ func New[V Shared](o Options) (*Cache[V], error) {
 	if o.MaxEntries == 0 {
 		o.MaxEntries = DefaultMaxEntries
 	}
+	if o.patience == 0 {
+		o.patience = 10 * time.Second
+	}
 	if o.Now == nil {
 		o.Now = time.Now
 	}
@@ -156,10 +160,11 @@ func (c *Cache[V]) begin(ctx context.Context, id [32]byte, fetch func(context.Co
 		return v, nil, ErrClosed
 	}
 	now := c.o.Now()
-	if e := c.shelf.get(id); e != nil && c.goodLocked(e, now) && e.value.Acquire() {
+	e := c.shelf.get(id)
+	if e != nil && c.goodLocked(e, now) && e.value.Acquire() {
 		c.stats.Hits++
 		if c.dueLocked(e, now) {
-			c.startLocked(&load[V]{ctx: ctx, id: id, fetch: fetch, refresh: true})
+			c.startLocked(&load[V]{ctx: ctx, id: id, fetch: fetch, refresh: true, brief: true})
 		}
 		return e.value, nil, nil
 	}
@@ -169,7 +174,7 @@ func (c *Cache[V]) begin(ctx context.Context, id [32]byte, fetch func(context.Co
 	}
 	l = c.loads[id]
 	if l == nil {
-		l = &load[V]{ctx: ctx, id: id, fetch: fetch}
+		l = &load[V]{ctx: ctx, id: id, fetch: fetch, brief: e != nil && now.Sub(e.loaded) < c.o.TTL+c.o.Grace}
 		c.startLocked(l)
 	}
 	l.waiting++

@@ -15,6 +15,7 @@ type load[V Shared] struct {
 	id      [32]byte
 	fetch   func(context.Context) (V, error)
 	refresh bool
+	brief   bool          // a value that is there may serve on if fetch takes too long
 	done    chan struct{} // closes with value and err set: value acquired for each who waits
 
 	// Guarded by Cache.mu until done closes.
@@ -88,6 +89,11 @@ func (c *Cache[V]) run(l *load[V]) {
 		c.count(l)
 		ctx, cancel := context.WithCancelCause(context.WithoutCancel(l.ctx))
 		stop := context.AfterFunc(c.ctx, func() { cancel(ErrClosed) })
+		if l.brief {
+			var end func()
+			ctx, end = context.WithTimeout(ctx, c.o.patience)
+			defer end()
+		}
 		v, err = l.fetch(ctx)
 		stop()
 		cancel(nil)

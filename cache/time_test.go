@@ -142,6 +142,32 @@ func TestOutage(t *testing.T) {
 	}
 }
 
+// TestNobodyWaitsLongForAnOutage lets fetches hang till they are ended: values
+// in their grace do not wait for that, and what is not there does.
+func TestNobodyWaitsLongForAnOutage(t *testing.T) {
+	b := newBench(t, func(o *Options) { o.patience = time.Millisecond })
+	b.put(1, "g", "old")
+	hangs := func(ctx context.Context) (*secret, error) {
+		<-ctx.Done()
+		return nil, fmt.Errorf("%w: %w", errOutage, context.Cause(ctx))
+	}
+	b.pass(ttl * 9 / 10)
+	b.want(1, "old", hangs)
+	b.idle()
+	b.pass(ttl / 10)
+	b.want(1, "old", hangs)
+	b.idle()
+	b.pass(outageMemory - 20*time.Second)
+	b.want(1, "old", hangs)
+
+	b.want(2, "new", func(ctx context.Context) (*secret, error) {
+		if _, limited := ctx.Deadline(); limited {
+			t.Error("what is not there is waited for briefly")
+		}
+		return b.secret("g", "new"), nil
+	})
+}
+
 // TestAnOutageIsNoFreePass wants a value past its TTL to be asked for before it
 // is handed out, when the failure that tells of an outage is long ago.
 func TestAnOutageIsNoFreePass(t *testing.T) {
