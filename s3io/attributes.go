@@ -33,7 +33,7 @@ type heritage struct {
 	sealed  *crypto.Header // of the message; for a marker that of its xattrs; nil is none
 	bare    bool           // sealed is not in the metadata, which has no room for it
 	xattrs  string         // sealed extended attributes as stored
-	spliced int64          // frames that splices sealed
+	spliced int64          // frames that splices replaced
 }
 
 // maxMeta is what S3 takes of names and values of user metadata, in bytes.

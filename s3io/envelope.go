@@ -49,7 +49,7 @@ const (
 const (
 	metaHeader  = "kmsfs-h" // the compact header, base64url
 	metaXattrs  = "kmsfs-x" // sealed extended attributes, base64url
-	metaSpliced = "kmsfs-s" // how many frames were sealed by splices, decimal
+	metaSpliced = "kmsfs-s" // how many frames of the message splices replaced, decimal
 )
 
 // sealing reports whether content is sealed before it leaves.

@@ -29,7 +29,7 @@ type Object struct {
 	// need not be in the metadata.
 	Header  *crypto.Header
 	Xattrs  string // sealed extended attributes as stored; "" is none
-	Spliced int64  // frames that splices sealed
+	Spliced int64  // frames of its message that splices replaced: no longer in the object
 }
 
 // stored returns the bytes of the object.

@@ -133,7 +133,7 @@ func (p *probe) honours(ctx context.Context, op string, by send, c Condition) (b
 }
 
 func (p *probe) put(ctx context.Context, commit string, c Condition) (made, error) {
-	content := []byte("kmsfs asks whether this is encrypted\n")
+	content := []byte(probeText)
 	return p.b.sendPut(ctx, p.key, bytes.NewReader(content), int64(len(content)), heritage{}.header(commit), c)
 }
 
@@ -199,7 +199,7 @@ func (p *probe) complete(ctx context.Context, _ string, c Condition) (m made, er
 			err = errors.Join(err, gone)
 		}
 	}()
-	content := []byte("kmsfs asks whether this is encrypted\n")
+	content := []byte(probeText)
 	size := int64(len(content))
 	one, err := p.b.uploadPart(ctx, u, 1, bytes.NewReader(content), size)
 	if err != nil {

@@ -11,7 +11,7 @@ import (
 )
 
 // dress completes h by what is stored with the message that s seals: its
-// header, extended attributes, and how many of its frames splices sealed. s is
+// header, extended attributes, and how many of its frames splices replaced. s is
 // nil for what is not sealed, which can have attributes all the same.
 func (b *Bucket) dress(ctx context.Context, h *heritage, s *crypto.Sealer, a Attrs, spliced int64) error {
 	if s == nil {

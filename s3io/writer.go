@@ -6,6 +6,8 @@ import (
 	"errors"
 	"maps"
 	"sync"
+
+	"github.com/kmsfs/kmsfs/crypto"
 )
 
 // Bounds of what a Writer takes out of order.
@@ -39,15 +41,16 @@ type Writer struct {
 	op chan struct{} // taken by whoever changes anything, also over I/O
 
 	// Changed only by the holder of op.
-	cond   Condition // of the next commit
-	whole  bool      // nothing is copied: the content is sealed anew
-	base   *Object   // that baseLen bytes are taken from
-	copied int64     // bytes from 0 that an upload copies from base; the rest of it is read
-	unread bool      // load has to be called before anything is written
-	loaded int64     // up to where it has read base
-	splice *splice   // how frames join those of a sealed base; set by load
-	next   int32     // part number of bufs[0]
-	start  int64     // offset of bufs[0] in the file
+	cond   Condition      // of the next commit
+	whole  bool           // nothing is copied: the content is sealed anew
+	base   *Object        // that baseLen bytes are taken from
+	copied int64          // bytes from 0 that an upload copies from base; the rest of it is read
+	unread bool           // load has to be called before anything is written
+	loaded int64          // up to where it has read base
+	splice *splice        // how frames join those of a sealed base; set by load
+	opener *crypto.Opener // of the latest upload; nil before there was one
+	next   int32          // part number of bufs[0]
+	start  int64          // offset of bufs[0] in the file
 
 	// mu guards what readers see; it is held over no I/O but that of the spool.
 	mu      sync.RWMutex

@@ -164,7 +164,7 @@ func (w *Writer) complete(up *session, size int64) (Object, error) {
 	}
 	stored := size
 	if sealing {
-		stored = crypto.SealedSize(size)
+		stored, w.opener = crypto.SealedSize(size), up.seals.Opener
 	}
 	o, err := w.b.completeUpload(w.b.ctx, up.up, parts, stored, w.cond)
 	if err != nil {
@@ -185,8 +185,10 @@ func (w *Writer) proceed(o Object) {
 		w.base = &o
 		return
 	}
+	rest := w.lastPage(o.Size)
 	w.forget()
 	w.begin(&o, o.Size)
+	w.goOn(rest)
 }
 
 // fail makes err the answer to every later call, and drops what is held as

@@ -3,6 +3,7 @@ package s3io
 import (
 	"context"
 	"io"
+	"slices"
 
 	"github.com/kmsfs/kmsfs/crypto"
 )
@@ -106,6 +107,45 @@ func (w *Writer) join(ctx context.Context, r *Reader) error {
 	}
 	w.splice = &splice{open: r.message.opened.Load().Opener, replaced: replaced(w.base, w.copied)}
 	return nil
+}
+
+// lastPage returns what the file's last page has, if its size is not a whole
+// number of them and the page is held.
+func (w *Writer) lastPage(size int64) []byte {
+	n := size % frameSize
+	for _, p := range w.held() {
+		if at := size - n - p.from; n > 0 && at >= 0 && at+n == p.have.prefix() {
+			page, err := p.content(int(at/frameSize), make([]byte, p.spool.frame))
+			if err == nil && int64(len(page)) >= n {
+				return slices.Clone(page[:n])
+			}
+		}
+	}
+	return nil
+}
+
+// goOn is load after a commit, with what is known from it: the last page, which
+// the next upload has to send again. Without room in memory load will read it.
+func (w *Writer) goOn(rest []byte) {
+	if w.copied == 0 || w.opener == nil || w.baseLen-w.copied != int64(len(rest)) {
+		return
+	}
+	if len(rest) > 0 {
+		c := w.b.writes.mem.tryGet(small)
+		if c == nil {
+			return
+		}
+		buf, _ := w.buffer(w.copied)
+		buf.install(0, c)
+		if _, err := buf.writeAt(w.b.ctx, rest, 0); err != nil {
+			return
+		}
+	}
+	w.splice = &splice{open: w.opener, replaced: replaced(w.base, w.copied)}
+	w.loaded = w.baseLen
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.baseLen, w.unread = w.copied, false
 }
 
 // stream is a source as an io.Reader, with its deadline.

@@ -1,11 +1,18 @@
 package s3io
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/binary"
+	"testing"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	awscredentials "github.com/aws/aws-sdk-go-v2/credentials"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
 
 	"github.com/kmsfs/kmsfs/crypto"
+	"github.com/kmsfs/kmsfs/internal/sandbox"
 )
 
 // require is what *testing.T and *rapid.T have in common.
@@ -65,4 +72,39 @@ func (r *rig) opened(t require, key string, object []byte) []byte {
 		t.Fatalf("%q has %d bytes of content, its size says %d", key, len(plain), size)
 	}
 	return plain
+}
+
+// seal returns the object that the rig's keyring makes of plain for key. full
+// makes a full final frame where the size allows it, as other writers do.
+func (r *rig) seal(t require, key string, plain []byte, full bool) []byte {
+	t.Helper()
+	s, err := r.b.keys.Seal(context.Background(), r.b.full(key))
+	if err != nil {
+		t.Fatalf("seal %q: %v", key, err)
+	}
+	object := bytes.Clone(s.Header().Bytes())
+	for n := uint32(1); ; n++ {
+		run := s.Run(n, 1)
+		if len(plain) < frameSize || full && len(plain) == frameSize {
+			return run.SealFinal(object, plain)
+		}
+		object, plain = run.Seal(object, plain[:frameSize]), plain[frameSize:]
+	}
+}
+
+// plant stores an object past everything that is ours.
+func (r *rig) plant(t *testing.T, key string, object []byte, meta map[string]string) Object {
+	t.Helper()
+	client := s3.New(s3.Options{
+		Region: sandbox.Region, BaseEndpoint: aws.String(r.server.URL()), UsePathStyle: true,
+		Credentials: awscredentials.NewStaticCredentialsProvider(sandbox.AccessKey, sandbox.SecretKey, ""),
+	})
+	_, err := client.PutObject(t.Context(), &s3.PutObjectInput{
+		Bucket: &r.b.opts.Bucket, Key: aws.String(r.b.full(key)), Body: bytes.NewReader(object), Metadata: meta,
+	})
+	check(t, err)
+	o, err := r.b.Head(t.Context(), key)
+	check(t, err)
+	r.server.Log.Reset()
+	return o
 }
