@@ -74,7 +74,7 @@ func TestSizesBeyondTheFormat(t *testing.T) {
 		}
 	}
 	if n := FinalFrame(SealedSize(MaxPlainSize)); n != maxFrames {
-		t.Errorf("the longest message has %d frames, want %d", n, maxFrames)
+		t.Errorf("the longest message has %d frames, want %d", n, uint32(maxFrames))
 	}
 }
 
