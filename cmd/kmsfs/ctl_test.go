@@ -116,6 +116,16 @@ func TestStats(t *testing.T) {
 			t.Errorf("%q is missing in\n%s", want, text)
 		}
 	}
+	if strings.Contains(text, "does not answer") || now.KMS.Failed != 0 {
+		t.Errorf("nothing failed, but it says\n%s", text)
+	}
+	var outage strings.Builder
+	if err := printStatistics(&outage, statistics{KMS: &kmsUsage{Failed: 3, Outage: true}, Waiting: []string{"big: 2 parts", "b"}}); err != nil {
+		t.Fatal(err)
+	}
+	if text := outage.String(); !strings.Contains(text, "3; KMS does not answer now\n") || !strings.Contains(text, "saving            big: 2 parts\n                  b\n") {
+		t.Errorf("in an outage:\n%s", text)
+	}
 	cmd := w.command("stats", w.dir, "--watch")
 	var out syncBuffer
 	cmd.Stdout = &out

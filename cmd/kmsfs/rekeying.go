@@ -58,23 +58,21 @@ const (
 func (r *rekeying) walk(ctx context.Context) error {
 	r.keys, r.sources = map[[sha256.Size]byte]func() (fate, error){}, map[string]func() (*s3io.Bucket, error){}
 	group, ctx := errgroup.WithContext(ctx)
-	group.SetLimit(max(r.c.s3.MaxConnections, s3io.DefaultConnections))
-	var err error
-	for q := (s3io.ListQuery{}); err == nil; {
-		var page s3io.ListPage
-		if page, err = r.bucket.List(ctx, q); err != nil {
-			break
+	group.SetLimit(s3io.DefaultConnections)
+	q := s3io.ListQuery{}
+	for more := true; more; more = q.Token != "" {
+		page, err := r.bucket.List(ctx, q)
+		if err != nil {
+			return errors.Join(err, group.Wait())
 		}
 		for _, o := range page.Objects {
 			if !strings.HasPrefix(o.Key, reserved) || strings.HasPrefix(o.Key, unlinked) {
 				group.Go(func() error { return r.visit(ctx, o) })
 			}
 		}
-		if q.Token = page.Token; q.Token == "" {
-			break
-		}
+		q.Token = page.Token
 	}
-	return errors.Join(err, group.Wait())
+	return group.Wait()
 }
 
 // visit looks at one object and counts what became of it. Only the end of ctx
@@ -136,12 +134,9 @@ func (r *rekeying) move(ctx context.Context, o s3io.Object) (sealed bool, err er
 	if o.Form == s3io.Plain && o.Header == nil { // a marker without sealed attributes
 		return false, nil
 	}
-	if o.Form == s3io.Foreign {
-		return false, errNotSealed
-	}
 	h, err := r.bucket.HeaderOf(ctx, o)
 	if s3io.KindOf(err) == s3io.KeyRejected {
-		return false, errNotSealed
+		err = errNotSealed
 	}
 	if err != nil {
 		return false, err

@@ -48,6 +48,8 @@ type kmsUsage struct {
 	Saved    int64            `json:"saved"`
 	USD      float64          `json:"usd"`
 	USDSaved float64          `json:"usd_saved"`
+	Failed   int64            `json:"failed"`
+	Outage   bool             `json:"outage"` // the latest call was not answered
 }
 
 // newKMSUsage adds the prices.
@@ -147,6 +149,7 @@ func (m *server) statistics() statistics {
 	}
 	if m.c.s3.Envelope != nil {
 		now.KMS = newKMSUsage(n.Keys.Calls, n.Keys.Saved)
+		now.KMS.Failed, now.KMS.Outage = n.Keys.Failed, n.Keys.Outage
 	}
 	return now
 }
@@ -168,6 +171,7 @@ func printStatistics(w io.Writer, now statistics) error {
 		row("KMS calls", "%s; $%.6f", countsText(now.KMS.Calls), now.KMS.USD)
 		row("KMS calls saved", "%s; $%.6f", humanize.Comma(now.KMS.Saved), now.KMS.USDSaved)
 		row("", "at $%.2f per 10,000 (check the current list)", kmsPrice)
+		row("KMS calls failed", "%s%s", humanize.Comma(now.KMS.Failed), map[bool]string{true: "; KMS does not answer now"}[now.KMS.Outage])
 	}
 	for i, line := range now.Waiting {
 		row([]string{"saving", ""}[min(i, 1)], "%s", line)
