@@ -39,6 +39,7 @@ func exchange(t *testing.T, argv ...string) {
 		s.PutRaw(t, what, f.sealed)
 	}
 	m := s.Mount(t)
+	harness.Names(t, m.Dir) // what the sizes are taken from
 	for i, n := range sizes {
 		t.Run(fmt.Sprintf("mount opens %d bytes", n), func(t *testing.T) { reads(t, m, fmt.Sprint("theirs-", n), plain[i]) })
 		t.Run(fmt.Sprintf("kmsfs decrypt opens %d bytes", n), func(t *testing.T) { decrypts(t, s, theirs[i], plain[i]) })
@@ -65,8 +66,8 @@ func exchange(t *testing.T, argv ...string) {
 	t.Run("oracle opens by the second key", func(t *testing.T) { secondKey(t, o, s) })
 }
 
-// reads compares a file's size in its directory and by stat, and its content at
-// random places, before all of it can be in the page cache, and as a whole.
+// reads compares a file's size, its content at random places, before all of it
+// can be in the page cache, and as a whole.
 func reads(t *testing.T, m *harness.Mount, name string, plain []byte) {
 	t.Helper()
 	info, err := os.Stat(m.Path(name))
