@@ -1,6 +1,7 @@
 package s3io
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"net/http"
@@ -58,8 +59,15 @@ func (b *Bucket) Copy(ctx context.Context, src Object, dst string, a Attrs, c Co
 		return Object{}, err
 	}
 	o, err := b.create(ctx, b.copying(src, dst, h, c))
+	if code(err) == noMarkerCopy && marker(src.Key) && src.stored() == 0 {
+		a.Base = &src
+		return b.Put(ctx, dst, bytes.NewReader(nil), 0, a, c)
+	}
 	return h.filled(o, src.stored()), err
 }
+
+// noMarkerCopy is what versitygw answers to a copy of a directory's marker.
+const noMarkerCopy = "DirectoryObjectContainsData"
 
 // carry completes h by what is stored with the message of src, or beside what
 // is not sealed, which a copy of it keeps.
