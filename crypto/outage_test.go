@@ -83,7 +83,7 @@ func TestWriteKeyDoesNotWaitForASlowKMS(t *testing.T) {
 	rule := b.Faults.Add(wire.Fault{Op: opGenerate, Kind: wire.Hang})
 	b.pass(DefaultTTL * 9 / 10)
 	b.seal(k, "key")
-	b.pass(DefaultTTL)
+	b.pass(DefaultTTL / 5)
 	begin := time.Now()
 	if h := b.seal(k, "key"); blob(h) != blob(first) || time.Since(begin) > graceWait/2 {
 		t.Errorf("the old key was not used at once, but after %v", time.Since(begin))
@@ -91,12 +91,36 @@ func TestWriteKeyDoesNotWaitForASlowKMS(t *testing.T) {
 	if !k.Stats().Outage || len(b.warned()) != 1 {
 		t.Errorf("outage: %v, warnings: %q", k.Stats().Outage, b.warned())
 	}
-	rule.Release()
+	rule.Remove()
 	idle(k)
 	if h := b.seal(k, "key"); blob(h) == blob(first) {
 		t.Error("the new key is not used")
 	}
 	b.calls(2, 0)
+}
+
+// TestKnownOutagesAreNotWaitedFor: the next request hangs, and nobody waits.
+func TestKnownOutagesAreNotWaitedFor(t *testing.T) {
+	b := newBench(t)
+	k := b.keyring(nil)
+	first := b.seal(k, "key")
+	b.Faults.Add(wire.Fault{Op: opGenerate, Times: 1})
+	rule := b.Faults.Add(wire.Fault{Op: opGenerate, Kind: wire.Hang})
+	defer rule.Remove()
+	b.pass(DefaultTTL)
+	begin := time.Now()
+	for range 3 {
+		if h := b.seal(k, "key"); blob(h) != blob(first) {
+			t.Error("another key appeared")
+		}
+		b.pass(retryPause)
+	}
+	if took := time.Since(begin); took > graceWait/2 {
+		t.Errorf("three messages took %v", took)
+	}
+	if err := b.Log.Wait(t.Context(), opGenerate, 3); err != nil {
+		t.Error(err)
+	}
 }
 
 // TestGraceIsForTimeOnly: what one key may seal is not stretched.

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"strings"
 	"testing"
+
+	"github.com/kmsfs/kmsfs/internal/sandbox/kms"
 )
 
 // TestOpenProvesHeaders changes a byte in every region of a header.
@@ -64,6 +66,24 @@ func TestPlantedEDKsSpoilNothing(t *testing.T) {
 		b.open(k, victim, "key")
 		b.open(k, other, "key")
 	}
+}
+
+// TestOtherKeysAreAskedForThemselves: a wrapped key that was opened is not
+// taken for one under another KMS key.
+func TestOtherKeysAreAskedForThemselves(t *testing.T) {
+	b := newBench(t)
+	second := b.create(kms.KeyOptions{})
+	h := b.message(nil, "key")
+	k := b.keyring(func(o *KeyringOptions) { o.Allowed = []string{second.ARN} })
+	b.open(k, h, "key")
+	s, err := newSealer(make([]byte, dataKeySize), h.Context(), []EDK{{Provider: providerKMS, Info: second.ARN, Blob: h.EDKs[0].Blob}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = k.Open(t.Context(), s.Header(), "key")
+	b.refused(err, Mismatch)
+	b.open(k, h, "key")
+	b.calls(0, 2)
 }
 
 func TestCachesDoNotMixKeyrings(t *testing.T) {

@@ -58,6 +58,9 @@ func TestRewrapOpensObjectsOfAKeyThatIsGone(t *testing.T) {
 			h := b.message(nil, "key")
 			both := b.keyring(func(o *KeyringOptions) { o.Allowed, o.Rewrapped = []string{to.ARN}, reg.look })
 			reg.rewrap(b, both, h, to.ARN)
+			if both.vault.pages[0].keys != 0 {
+				t.Error("a data key stays in memory")
+			}
 			if n := b.Log.Count(opReEncrypt); n != 1 && name == "same region" || n != 0 && name == "other region" {
 				t.Errorf("%d ReEncrypt", n)
 			}

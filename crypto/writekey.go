@@ -45,19 +45,13 @@ type writeKey struct {
 // not come back together.
 func refreshShare() float64 { return 0.75 + rand.Float64()/10 }
 
-// take acquires the key for one more message, and returns how many had it
+// take acquires the key for one more message, and returns how many took it
 // before.
 func (w *writeKey) take() (before int64, ok bool) {
 	if !w.key.Acquire() {
 		return 0, false
 	}
 	return w.messages.Add(1) - 1, true
-}
-
-// putBack undoes take.
-func (w *writeKey) putBack() {
-	w.messages.Add(-1)
-	w.key.Release()
 }
 
 // end gives up the reference that came with being the current key.
@@ -69,14 +63,14 @@ func (w *writeKey) end() {
 // flight is the replacement of the current write key that is under way, for
 // all who wait for it.
 type flight struct {
-	began time.Time
+	late  time.Time // when who can use the old key waits no more
 	done  chan struct{}
 	err   error     // set before done closes
 	until time.Time // how long the failure stands
 }
 
 // wait returns how the flight ended. It gives up with ctx and, if impatient,
-// once the flight takes longer than graceWait.
+// when the flight is late.
 func (f *flight) wait(ctx context.Context, now time.Time, impatient bool) error {
 	select {
 	case <-f.done:
@@ -85,7 +79,7 @@ func (f *flight) wait(ctx context.Context, now time.Time, impatient bool) error 
 	}
 	var late <-chan time.Time
 	if impatient {
-		t := time.NewTimer(graceWait - now.Sub(f.began))
+		t := time.NewTimer(f.late.Sub(now))
 		defer t.Stop()
 		late = t.C
 	}
@@ -131,7 +125,7 @@ func (k *Keyring) current(ctx context.Context) (*writeKey, error) {
 		case graced && Passing(err):
 			return w, nil
 		case w != nil:
-			w.putBack()
+			w.key.Release()
 		}
 		if err != nil {
 			return nil, err
@@ -160,7 +154,10 @@ func (k *Keyring) replace(old *writeKey) *flight {
 	case k.failed != nil && now.Before(k.failed.until):
 		return k.failed
 	}
-	f := &flight{began: now, done: make(chan struct{})}
+	f := &flight{late: now.Add(graceWait), done: make(chan struct{})}
+	if k.outage {
+		f.late = now
+	}
 	k.flight = f
 	k.running.Go(func() { k.fly(f) })
 	return f
