@@ -15,7 +15,7 @@ build: ## Build bin/kmsfs
 	go build -trimpath -o bin/kmsfs ./cmd/kmsfs
 
 demo: ## Watch kmsfs work on real files; installs what is missing, needs no AWS account
-	@start=$$SECONDS; $(MAKE) --no-print-directory deps build; \
+	@start=$$SECONDS; scripts/deps demo; $(MAKE) --no-print-directory build; \
 	echo "set up and built in $$((SECONDS - start)) s (much longer the first time on a machine)"; \
 	start=$$SECONDS; bin/kmsfs demo; \
 	echo "the demo took $$((SECONDS - start)) s"
