@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/base64"
 	"encoding/json"
 	"path/filepath"
 	"strings"
@@ -54,23 +53,4 @@ func TestInspectOfEnvelopeObjects(t *testing.T) {
 		w.want(w.run("inspect", "--verify=full", what), exitFailure, `authentication failed`)
 	}
 	w.must("umount", w.dir)
-}
-
-// FuzzRewrapFile looks for files given by --rewrap that are no entry of the
-// registry, and are taken for one.
-func FuzzRewrapFile(f *testing.F) {
-	f.Add([]byte(`{"kms_key":"arn:aws:kms:us-east-1:111122223333:key/0","blob":"` + base64.StdEncoding.EncodeToString([]byte("x")) + `"}`))
-	f.Add([]byte(`{"kms_key":"arn:aws:kms:us-east-1:111122223333:key/0"}`))
-	f.Add([]byte("[]"))
-	f.Fuzz(func(t *testing.T, content []byte) {
-		w := sealed{world: &world{t: t, dir: filepath.Join(t.TempDir(), "mnt")}}
-		lookup, err := readRewraps([]string{w.file("entry.json", content)})
-		if err != nil {
-			return
-		}
-		edk, ok, err := lookup(t.Context(), crypto.EDK{Blob: []byte("old")})
-		if !ok || err != nil || len(edk.Blob) == 0 || !strings.HasPrefix(edk.Info, "arn:") {
-			t.Errorf("%q became %+v, %v, %v", content, edk, ok, err)
-		}
-	})
 }
