@@ -1,6 +1,7 @@
 package s3io
 
 import (
+	"encoding/base64"
 	"encoding/json"
 	"strings"
 
@@ -32,9 +33,11 @@ func (b *Bucket) Fits(key string, a Attrs) error {
 		if err != nil {
 			return err
 		}
-		n := (len(text) + sealedMore) * 4 / 3
+		n := base64.RawURLEncoding.EncodedLen(len(text) + sealedMore)
 		if marker(key) {
 			n += markerHeader
+		} else {
+			h.spliced = maxReplaced // changes of the content must find room for their count
 		}
 		h.xattrs = strings.Repeat("x", n)
 	}

@@ -48,7 +48,7 @@ type Writer struct {
 	unread bool           // load has to be called before anything is written
 	loaded int64          // up to where it has read base
 	splice *splice        // how frames join those of a sealed base; set by load
-	opener *crypto.Opener // of the latest upload; nil before there was one
+	opener *crypto.Opener // of the latest commit's message; nil before there was one
 	next   int32          // part number of bufs[0]
 	start  int64          // offset of bufs[0] in the file
 
@@ -114,7 +114,7 @@ func (w *Writer) begin(base *Object, n int64) {
 	if w.copied = w.copyable(base, n); w.copied > 0 {
 		w.start, w.next = w.copied, w.b.writes.parts.split(w.copied)+1
 	}
-	w.loaded, w.unread = w.copied, n > w.copied || n > 0 && w.b.seals(w.key)
+	w.loaded, w.unread = w.copied, n > w.copied || base != nil && (n > 0 || base.Size == 0) && w.b.seals(w.key)
 }
 
 // lock takes op. ctx only ends the wait.

@@ -119,6 +119,7 @@ func (w *Writer) publish(a Attrs) (Object, Attrs, error) {
 		return Object{}, a, fmt.Errorf("%d bytes are held of a file of %d", n, size)
 	}
 	o, err := w.b.putPages(w.b.ctx, w.key, held, a, w.cond)
+	w.opener = sealedBy(held) // a new message
 	return o, a, err
 }
 

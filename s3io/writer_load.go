@@ -60,6 +60,11 @@ func (w *Writer) load(ctx context.Context) error {
 	}
 	r := w.b.NewReader(*w.base)
 	defer r.Close()
+	if w.base.Size == 0 { // nothing of it is read, but it has to be as empty as it looks
+		if err := r.Unlock(ctx); err != nil {
+			return err
+		}
+	}
 	for w.loaded < w.baseLen {
 		if err := w.loadPiece(ctx, r); err != nil {
 			return err
