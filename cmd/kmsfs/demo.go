@@ -53,7 +53,8 @@ func newDemo(s std) *cobra.Command {
 		Long: `Start a sandbox (an S3 and a KMS in this process), mount it on DIR or a
 temporary directory, copy real files into it, remount and compare every byte,
 let restic use it, count the KMS calls, take the key away and show what a user
-sees then. Removes everything it made, also when interrupted.`,
+sees then. Writes files in envelope mode, and opens one without the mount.
+Removes everything it made, also when interrupted.`,
 		Example: `  kmsfs demo
   kmsfs demo --tree /usr/share/doc --size 64MiB /tmp/mnt`,
 		Args: between(0, 1, "at most the directory to mount on"),
@@ -109,6 +110,7 @@ func (d *demo) run(ctx context.Context) (err error) {
 		{"inspect an object", d.inspect},
 		{"count KMS calls", d.countCalls},
 		{"take the key away", d.revoke},
+		{"encrypt on this machine: envelope mode", d.seal},
 	}
 	total := len(steps) + 1
 	for i, step := range steps {
@@ -222,12 +224,17 @@ func (d *demo) mountFirst(ctx context.Context) (string, error) {
 	return fmt.Sprintf("s3://%s on %s, --sse-kms-key-id %s", sandbox.Bucket, d.dir, sandbox.KeyAlias), nil
 }
 
-// mount mounts the sandbox's bucket, in a process of its own, as kmsfs mount.
+// mount mounts the sandbox's bucket with SSE-KMS, in a process of its own, as
+// kmsfs mount does.
 func (d *demo) mount(ctx context.Context, flags ...string) error {
+	return d.mountFrom(ctx, "s3://"+sandbox.Bucket, append(flags, "--sse-kms-key-id="+sandbox.KeyAlias)...)
+}
+
+// mountFrom mounts any part of the bucket in any mode.
+func (d *demo) mountFrom(ctx context.Context, source string, flags ...string) error {
 	s := d.s
 	s.env = append(withoutSettings(d.s.env), d.server.Env()...)
-	s.args = append([]string{"mount", "s3://" + sandbox.Bucket, d.dir,
-		"--sse-kms-key-id=" + sandbox.KeyAlias, "--path-style",
+	s.args = append([]string{"mount", source, d.dir, "--path-style",
 		"--state-dir=" + filepath.Join(d.work, "state"), "--spool-dir=" + d.work,
 		"--log-file=" + filepath.Join(d.work, "mount.log")}, flags...)
 	return startServer(ctx, s)

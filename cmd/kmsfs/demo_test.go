@@ -53,8 +53,9 @@ func TestDemo(t *testing.T) {
 	w, temp, tree := demoWorld(t)
 	out := w.must("demo", "--tree", tree, "--size", "21MiB")
 	for _, want := range []string{
-		"[11/11] remove everything", "4 files", "aws:kms under arn:aws:kms:", "300 for 300 without",
+		"[12/12] remove everything", "4 files", "aws:kms under arn:aws:kms:", "300 for 300 without",
 		"permission denied", "key has been revoked", "user.kmsfs.last_error: ", "all equal",
+		"2 KMS calls for 300 files", "kmsfs decrypt opens it",
 	} {
 		if !strings.Contains(out, want) {
 			t.Errorf("%q is missing in\n%s", want, out)
