@@ -71,6 +71,29 @@ func TestKeyringWithoutLockedMemory(t *testing.T) {
 	})
 }
 
+// TestLaterPagesWithoutLock: the limit is reached while keys are in use.
+func TestLaterPagesWithoutLock(t *testing.T) {
+	for _, require := range []bool{false, true} {
+		warnings := 0
+		v, err := newVault(require, func(string) { warnings++ })
+		if err != nil {
+			t.Fatal(err)
+		}
+		for range os.Getpagesize() / dataKeySize {
+			defer filled(t, v, 1).Release()
+		}
+		withoutMlock(t, func() {
+			key, err := v.store(make([]byte, dataKeySize), "group")
+			if (err != nil) != require || (warnings != 1) != require {
+				t.Errorf("required %v: %v, %d warnings", require, err, warnings)
+			}
+			if err == nil {
+				key.Release()
+			}
+		})
+	}
+}
+
 // TestDataKeysAreLocked reads what the kernel says of a page of keys.
 func TestDataKeysAreLocked(t *testing.T) {
 	o := KeyringOptions{Bucket: testBucket, RequireMlock: true}

@@ -168,7 +168,6 @@ func (k *Keyring) Check(ctx context.Context) error {
 	k.store(w)
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	k.failed = nil
 	k.installLocked(w)
 	return nil
 }

@@ -86,6 +86,25 @@ func TestOtherKeysAreAskedForThemselves(t *testing.T) {
 	b.calls(0, 2)
 }
 
+// TestOtherContextsAreAskedFor: the same wrapped key in another context is for
+// KMS to refuse.
+func TestOtherContextsAreAskedFor(t *testing.T) {
+	b := newBench(t)
+	h := b.message(nil, "key")
+	k := b.keyring(nil)
+	b.open(k, h, "key")
+	pairs := h.Context()
+	pairs["team"] = "a"
+	s, err := newSealer(make([]byte, dataKeySize), pairs, h.EDKs)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err = k.Open(t.Context(), s.Header(), "key"); !errors.Is(err, ErrTampered) || !strings.Contains(err.Error(), "context") {
+		t.Errorf("error is %v", err)
+	}
+	b.calls(0, 2)
+}
+
 func TestCachesDoNotMixKeyrings(t *testing.T) {
 	b := newBench(t)
 	h := b.message(nil, "key")

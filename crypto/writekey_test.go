@@ -273,7 +273,17 @@ func TestCloseEndsRequests(t *testing.T) {
 		if err := b.Log.Wait(t.Context(), opGenerate, 1); err != nil {
 			t.Fatal(err)
 		}
-		go k.Close()
+		k.mu.Lock()
+		f := k.flight
+		k.mu.Unlock()
+		k.Close()
+		if f != nil {
+			select {
+			case <-f.done:
+			default:
+				t.Error("Close did not wait for the next write key")
+			}
+		}
 		if err := <-ended; !errors.Is(err, context.Canceled) {
 			t.Errorf("Seal during Close: %v", err)
 		}
