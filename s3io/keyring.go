@@ -106,7 +106,7 @@ func (b *Bucket) envelopeKey(ctx context.Context, client func(region string) cry
 	}
 	ctx, cancel := context.WithTimeout(ctx, min(describeTimeout, b.lookup))
 	defer cancel()
-	key, err := crypto.ResolveKey(ctx, client(region), id, "")
+	key, err := crypto.ResolveKey(ctx, client(region), id, "", b.opts.Envelope.GrantTokens...)
 	var unfit *crypto.KeyError
 	switch {
 	case err == nil && key.AWSManaged:
