@@ -6,8 +6,6 @@ import (
 	"errors"
 	"maps"
 	"sync"
-
-	"github.com/kmsfs/kmsfs/crypto"
 )
 
 // Bounds of what a Writer takes out of order.
@@ -41,16 +39,15 @@ type Writer struct {
 	op chan struct{} // taken by whoever changes anything, also over I/O
 
 	// Changed only by the holder of op.
-	cond   Condition      // of the next commit
-	whole  bool           // nothing is copied: the content is sealed anew
-	base   *Object        // that baseLen bytes are taken from
-	copied int64          // bytes from 0 that an upload copies from base; the rest of it is read
-	unread bool           // load has to be called before anything is written
-	loaded int64          // up to where it has read base
-	splice *splice        // how frames join those of a sealed base; set by load
-	opener *crypto.Opener // of the latest commit's message; nil before there was one
-	next   int32          // part number of bufs[0]
-	start  int64          // offset of bufs[0] in the file
+	cond   Condition // of the next commit
+	whole  bool      // nothing is copied: the content is sealed anew
+	base   *Object   // that baseLen bytes are taken from
+	copied int64     // bytes from 0 that an upload copies from base; the rest of it is read
+	unread bool      // load has to be called before anything is written
+	loaded int64     // up to where it has read base
+	splice *splice   // how frames join those of a sealed base; set by load
+	next   int32     // part number of bufs[0]
+	start  int64     // offset of bufs[0] in the file
 
 	// mu guards what readers see; it is held over no I/O but that of the spool.
 	mu      sync.RWMutex
@@ -73,7 +70,8 @@ type Writer struct {
 // first commit is subject to c. With a base it appends to that object; c, if
 // zero, becomes the condition that key still holds the base. The base may be of
 // another key, whose content is then copied. Every later commit is conditional
-// on the Writer's own last one. It sends nothing.
+// on the Writer's own last one. It sends nothing; what the server cannot copy of
+// a base, the first write reads and the commit sends again.
 //
 // A Writer without a base, or with one of another key, is Dirty from the
 // start: committed as it is, it makes an empty object, or a copy.
@@ -179,6 +177,9 @@ func (w *Writer) setAttrsLocked(a Attrs) {
 // replaces is the latest commit, if there was one.
 func (w *Writer) attrsLocked() Attrs {
 	a := w.attrs
+	if a.Xattrs == nil {
+		a.Xattrs = w.stored.Xattrs // as far as they are known: who may only write cannot read them
+	}
 	if w.latest.ETag != "" {
 		latest := w.latest
 		a.Base = &latest

@@ -69,3 +69,20 @@ func TestWhatFitsCanBeSpliced(t *testing.T) {
 	mustWrite(t, w, randomBytes(2, 100), size)
 	mustCommit(t, w, Attrs{})
 }
+
+// TestWriteOnlyGoesOn writes on after commits when the data key of those is
+// gone, on a host that may not have it opened.
+func TestWriteOnlyGoesOn(t *testing.T) {
+	for _, size := range []int64{1000, minPart + 100, 2*minPart + 100} {
+		r := newRig(t, sealing(func(o *Options) { o.Envelope.WriteOnly = true }))
+		w := r.b.NewWriter("file", nil, Condition{})
+		mustWrite(t, w, randomBytes(1, size), 0)
+		mustCommit(t, w, Attrs{Xattrs: map[string][]byte{"user.a": []byte("x")}})
+		r.b.Keyring().Flush()
+		mustWrite(t, w, randomBytes(2, 1000), size)
+		if o := mustCommit(t, w, Attrs{}); o.Size != size+1000 || o.Xattrs == "" {
+			t.Errorf("%+v", o)
+		}
+		w.Abort()
+	}
+}

@@ -67,7 +67,7 @@ func (w *Writer) commit(a Attrs) (Object, error) {
 	if written {
 		o, sent, err = w.publish(a)
 	}
-	if err == nil && !sameAttrs(a, sent) && o.Size <= maxPart {
+	if err == nil && !sameAttrs(a, sent) && o.stored() <= maxPart {
 		o, err = w.b.Copy(w.b.ctx, o, w.key, a, Condition{IfMatch: o.ETag})
 		sent = a
 	}
@@ -119,7 +119,6 @@ func (w *Writer) publish(a Attrs) (Object, Attrs, error) {
 		return Object{}, a, fmt.Errorf("%d bytes are held of a file of %d", n, size)
 	}
 	o, err := w.b.putPages(w.b.ctx, w.key, held, a, w.cond)
-	w.opener = sealedBy(held) // a new message
 	return o, a, err
 }
 
@@ -165,7 +164,7 @@ func (w *Writer) complete(up *session, size int64) (Object, error) {
 	}
 	stored := size
 	if sealing {
-		stored, w.opener = crypto.SealedSize(size), up.seals.Opener
+		stored = crypto.SealedSize(size)
 	}
 	o, err := w.b.completeUpload(w.b.ctx, up.up, parts, stored, w.cond)
 	if err != nil {
@@ -186,10 +185,10 @@ func (w *Writer) proceed(o Object) {
 		w.base = &o
 		return
 	}
-	rest := w.lastPage(o.Size)
+	open, rest := w.openerOf(o), w.lastPage(o.Size)
 	w.forget()
 	w.begin(&o, o.Size)
-	w.goOn(rest)
+	w.goOn(open, rest)
 }
 
 // fail makes err the answer to every later call, and drops what is held as

@@ -3,7 +3,6 @@ package s3io
 import (
 	"context"
 	"io"
-	"slices"
 
 	"github.com/kmsfs/kmsfs/crypto"
 )
@@ -11,17 +10,17 @@ import (
 // splice is how new frames join those of a sealed base.
 type splice struct {
 	open     *crypto.Opener // of the base's message
-	replaced int64          // frames of the message that objects no longer have, by this splice and those before
+	replaced int64          // frames of it that are not in the object any more after the splice
 }
 
-// maxReplaced bounds the frames that are sealed under one message with random
-// IVs, those that an object can have included, to half of what NIST SP 800-38D
-// (8.3) takes: beyond it the content is sealed anew.
+// maxReplaced bounds the frames of one message to the 2^31 that random IVs are
+// good for (see crypto): those that were replaced, and as many as an object can
+// have. Beyond it the content is sealed anew.
 const maxReplaced = 1<<31 - maxObject/crypto.Stride
 
 // copyable returns how many of the first n bytes of base an upload can copy: all
-// from the smallest part on. Of a sealed base these are whole frames, and not
-// its final one, and none where it has to be sealed anew.
+// of them, unless they are less than a part. Of a sealed base these are whole
+// frames without the final one, or none where it has to be sealed anew.
 func (w *Writer) copyable(base *Object, n int64) int64 {
 	if w.whole || n < minPart {
 		return 0
@@ -42,9 +41,9 @@ func (w *Writer) copyable(base *Object, n int64) int64 {
 	return n
 }
 
-// replaced returns how many frames of base's message no object has any more, if
-// an object takes over the first n bytes. It is known before that object is,
-// and together with the object's frames bounds what was ever sealed.
+// replaced returns how many frames of base's message an object lacks that takes
+// over the first n bytes. That is known before the object is written, and bounds,
+// together with the frames that it has, how many were ever sealed.
 func replaced(base *Object, n int64) int64 {
 	return base.Spliced + int64(crypto.FinalFrame(base.Stored)) - n/frameSize
 }
@@ -114,39 +113,55 @@ func (w *Writer) join(ctx context.Context, r *Reader) error {
 	return nil
 }
 
-// lastPage returns what the file's last page has, if its size is not a whole
-// number of them and the page is held.
-func (w *Writer) lastPage(size int64) []byte {
-	n := size % frameSize
+// openerOf returns what opens o, which was just committed, as far as that is
+// known.
+func (w *Writer) openerOf(o Object) *crypto.Opener {
+	if sp := w.splice; sp != nil && sp.open.Header().Equal(o.Header) {
+		return sp.open
+	}
 	for _, p := range w.held() {
-		if at := size - n - p.from; n > 0 && at >= 0 && at+n == p.have.prefix() {
-			page, err := p.content(int(at/frameSize), make([]byte, p.spool.frame))
-			if err == nil && int64(len(page)) >= n {
-				return slices.Clone(page[:n])
-			}
+		if by := p.at(0).by; by != nil && by.Header().Equal(o.Header) {
+			return by
 		}
 	}
 	return nil
 }
 
-// goOn is load after a commit, with what is known from it: the last page, which
-// the next upload has to send again. Without room in memory load will read it.
-func (w *Writer) goOn(rest []byte) {
-	if w.copied == 0 || w.opener == nil || w.baseLen-w.copied != int64(len(rest)) {
+// lastPage returns what the last page of a file of that size has, if it was
+// sealed and is held; nil for a page that is full.
+func (w *Writer) lastPage(size int64) []byte {
+	n := size % frameSize
+	for _, p := range w.held() {
+		at := size - n - p.from
+		if n == 0 || at < 0 || at+n != p.have.prefix() || p.table[at/frameSize].by == nil {
+			continue
+		}
+		if page, err := p.content(int(at/frameSize), make([]byte, p.spool.frame)); err == nil {
+			return page[:n]
+		}
+	}
+	return nil
+}
+
+// goOn is load after a commit: what opens the base is known from it, and the
+// page that the next upload has to send again. Without room in memory, load
+// will read that.
+func (w *Writer) goOn(open *crypto.Opener, page []byte) {
+	if w.copied == 0 || open == nil || w.baseLen-w.copied != int64(len(page)) {
 		return
 	}
-	if len(rest) > 0 {
+	if len(page) > 0 {
 		c := w.b.writes.mem.tryGet(small)
 		if c == nil {
 			return
 		}
 		buf, _ := w.buffer(w.copied)
 		buf.install(0, c)
-		if _, err := buf.writeAt(w.b.ctx, rest, 0); err != nil {
+		if _, err := buf.writeAt(w.b.ctx, page, 0); err != nil {
 			return
 		}
 	}
-	w.splice = &splice{open: w.opener, replaced: replaced(w.base, w.copied)}
+	w.splice = &splice{open: open, replaced: replaced(w.base, w.copied)}
 	w.loaded = w.baseLen
 	w.mu.Lock()
 	defer w.mu.Unlock()

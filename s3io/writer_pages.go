@@ -242,13 +242,14 @@ func (p *pages) zero(ctx context.Context, from, to int64) error {
 	return nil
 }
 
-// reserve finds a place for [from, to), so that writing there waits for none.
+// reserve finds a place for [from, to), so that writing there, each page at
+// once, waits for none.
 func (p *pages) reserve(ctx context.Context, from, to int64) error {
 	for i := int(from / frameSize); int64(i)*frameSize < to; i++ {
 		if !p.at(i).isNone() {
 			continue
 		}
-		if !p.viaSpool {
+		if !p.viaSpool || int64(i+1)*frameSize > to {
 			if err := p.remember(ctx, i); !errors.Is(err, errScarce) {
 				if err != nil {
 					return err

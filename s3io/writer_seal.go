@@ -36,15 +36,6 @@ func (p *pages) seal(s *crypto.Sealer) error {
 	return nil
 }
 
-// sealedBy returns what opens the pages of held, which are sealed; nil if there
-// are none, or nothing is sealed.
-func sealedBy(held []*pages) *crypto.Opener {
-	if len(held) == 0 {
-		return nil
-	}
-	return held[0].at(0).by
-}
-
 // sealInMemory makes page i what to says.
 func (p *pages) sealInMemory(run *crypto.Run, i int, to page) error {
 	if err := p.unseal(i); err != nil {

@@ -140,6 +140,39 @@ func TestSmallFileGoesOn(t *testing.T) {
 	}
 }
 
+// TestSealedPagesGoToTheSpool lets a committed file grow when others have taken
+// the memory: its first pages move as they are.
+func TestSealedPagesGoToTheSpool(t *testing.T) {
+	r := newRig(t, sealing(func(o *Options) { o.Memory = 16 * minPart }))
+	w := r.b.NewWriter("file", nil, Condition{})
+	defer w.Abort()
+	want := randomBytes(14, 3<<20+5)
+	mustWrite(t, w, want, 0)
+	first := mustCommit(t, w, Attrs{})
+	for c := large; ; {
+		k := r.b.writes.mem.tryGet(c)
+		if k == nil && c == small {
+			break
+		}
+		if k == nil {
+			c = small
+			continue
+		}
+		defer k.release()
+	}
+	more := randomBytes(15, minPart)
+	mustWrite(t, w, more, int64(len(want)))
+	want = append(want, more...)
+	if at := w.head.table[0]; at.mem != nil || at.sealed == 0 {
+		t.Fatalf("the first page is not sealed in the spool: %+v", at)
+	}
+	got := make([]byte, 1<<20)
+	if _, err := w.ReadAt(got, 1); err != nil || !bytes.Equal(got, want[1:1+len(got)]) {
+		t.Fatalf("it reads otherwise from %d on: %v", firstDifference(got, want[1:]), err)
+	}
+	r.wantMessage(t, mustCommit(t, w, Attrs{}), first.Header, true, want)
+}
+
 // TestObjectsEndWithTheirFinalFrame looks at the last part where a file ends
 // with a part or a page.
 func TestObjectsEndWithTheirFinalFrame(t *testing.T) {
