@@ -92,11 +92,12 @@ func (k *Keyring) try(ctx context.Context, h *Header, use func(arn string, old, 
 	return &KeyError{ID: h.key(), Reason: NotAccepted, Detail: "is not one whose objects are opened here", Remedy: "allow it with --allow-key-id"}
 }
 
-// join makes one error, on one line, of several.
+// join makes one error, on one line, of several: it is the first one, and only
+// tells of the others.
 func join(all []error) error {
 	err := all[0]
 	for _, next := range all[1:] {
-		err = fmt.Errorf("%w; and %w", err, next)
+		err = fmt.Errorf("%w; and %v", err, next)
 	}
 	return err
 }
