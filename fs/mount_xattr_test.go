@@ -87,6 +87,7 @@ func TestXattrsAnswerAsTheManPagesSay(t *testing.T) {
 			}
 			m.fails(unix.Setxattr(path, "user.big", make([]byte, 2049), 0), unix.ENOSPC)
 			m.fails(unix.Setxattr(path, "user.kmsfs.mode", []byte("none"), 0), unix.EPERM)
+			m.fails(unix.Setxattr(path, "user.\xff", []byte("1"), 0), unix.EINVAL)
 			for name, value := range map[string]string{"security.selinux": "x", "trusted.x": "x", "system.posix_acl_access": "\x02\x00\x00\x00"} {
 				m.fails(unix.Setxattr(path, name, []byte(value), 0), unix.ENOTSUP)
 			}

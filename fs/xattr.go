@@ -8,6 +8,7 @@ import (
 	"strings"
 	"syscall"
 	"time"
+	"unicode/utf8"
 
 	"github.com/kmsfs/kmsfs/s3io"
 	"golang.org/x/sys/unix"
@@ -194,6 +195,8 @@ func (f *FS) setxattr(ctx context.Context, n bearer, name string, value []byte, 
 	return f.changeXattr(ctx, "setxattr", n, name, func(all map[string][]byte) error {
 		_, there := all[name]
 		switch {
+		case !utf8.ValidString(name): // JSON would store another name
+			return &fault{syscall.EINVAL, "the name is not UTF-8"}
 		case there && flags&unix.XATTR_CREATE != 0:
 			return &fault{syscall.EEXIST, name + " exists"}
 		case !there && flags&unix.XATTR_REPLACE != 0:
