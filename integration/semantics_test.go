@@ -32,6 +32,22 @@ var promises = map[string]func(*testing.T){
 	"Refused, never silent":                  refusedNotSilent,
 	"Nothing secret at rest":                 nothingSecretAtRest,
 	"Memory is bounded":                      memoryIsBounded,
+
+	// Of envelope mode alone.
+	"Nothing readable leaves":                    nothingReadableLeaves,
+	"One data key serves many files":             callsOfManyFiles,
+	"A revoked key bites":                        keyDisabled,
+	"What KMS refuses has an errno of its own":   errorsOfKMS,
+	"An outage of KMS is survived":               outageOfKMS,
+	"Planted objects are refused":                plantedObjects,
+	"Any of several keys opens":                  severalKeys,
+	"Objects are bound to their bucket":          acceptContextBucket,
+	"A host may write and not read":              writeOnlyHost,
+	"A grant is enough":                          grants,
+	"Objects may be bound to their names":        objectScope,
+	"Objects that are not sealed are left alone": foreignObjects,
+	"Keys can be changed":                        rekey,
+	"Objects open without a mount":               decryptWithoutMount,
 }
 
 // TestSemantics runs the test of every heading, in the order of the document.
