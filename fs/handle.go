@@ -65,12 +65,16 @@ func (n *file) open(ctx context.Context, t *tap, writes, cut bool) error {
 			return err
 		}
 	}
-	if !cut {
-		if err := n.unlock(ctx, t, writes); err != nil {
-			return err
-		}
+	var err error
+	if cut {
+		err = n.replaceable(ctx)
+	} else {
+		err = n.unlock(ctx, t, writes)
 	}
-	err := n.enter(ctx, writes)
+	if err != nil {
+		return err
+	}
+	err = n.enter(ctx, writes)
 	if err != nil || !cut {
 		return err
 	}
@@ -114,6 +118,21 @@ func (n *file) changeable(ctx context.Context) error {
 		return err
 	}
 	return &fault{syscall.EROFS, "the object is not sealed: it can be read, replaced and deleted, but not changed"}
+}
+
+// replaceable makes sure that what new content has to carry over can be opened:
+// else whoever writes it learned that only when all is written.
+func (n *file) replaceable(ctx context.Context) error {
+	wait, stop := patient(ctx)
+	defer stop()
+	n.mu.Lock()
+	o := n.obj
+	n.mu.Unlock()
+	if o.Xattrs == "" {
+		return nil
+	}
+	_, err := n.f.b.Xattrs(wait, o)
+	return err
 }
 
 // enter counts a descriptor in. A name that is being taken away is waited for:
@@ -161,11 +180,12 @@ func (n *file) close(writes bool) (opens, writers int) {
 
 // keepCache tells the kernel to keep the pages it has: every write of this
 // mount went through them and a change by somebody else makes a new node, so
-// they show this file's content but for what was never saved.
+// they show this file's content but for what was never saved. Where open could
+// not ask for the key, because nobody knows the header, reading has to.
 func (n *file) keepCache() uint32 {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if n.spoiled {
+	if n.spoiled || n.obj.Form == s3io.Sealed && n.obj.Header == nil {
 		n.spoiled = false
 		return 0
 	}

@@ -86,6 +86,43 @@ func TestOpenNeedsTheKey(t *testing.T) {
 	m.wants("g", "")
 }
 
+// New content carries the attributes over: that they cannot be opened is told
+// before it is written, not when it is closed.
+func TestReplacingNeedsTheAttributes(t *testing.T) {
+	w := newWorld(t)
+	m := w.mount(sealed)
+	for _, name := range []string{"f", "with"} {
+		m.write(name, "content")
+	}
+	check(t, syscall.Setxattr(m.path("with"), "user.a", []byte("1"), 0))
+	m.close()
+	m = w.mount(sealed)
+	undo := w.box.Denials.Deny("kms:Decrypt", w.box.KMS.KeyARN(sandbox.KeyAlias))
+	_, err := os.OpenFile(m.path("with"), os.O_WRONLY|os.O_TRUNC, 0)
+	m.fails(err, syscall.EACCES)
+	m.write("f", "replaced")
+	check(t, os.Remove(m.path("with")))
+	m.write("with", "made anew")
+	undo()
+}
+
+// Where the mount asks only for listings, no header is known when a file is
+// opened: then the kernel must not answer from its pages.
+func TestTheKeyBitesWithoutHeaders(t *testing.T) {
+	w := newWorld(t)
+	listed := func(c *served) { sealed(c); c.FS.PosixAttrs = false }
+	m := w.mount(listed)
+	m.write("f", "content")
+	m.close()
+	m = w.mount(listed)
+	_, err := os.ReadDir(m.dir)
+	check(t, err)
+	m.wants("f", "content")
+	check(t, w.box.KMS.Disable(w.box.KMS.KeyARN(sandbox.KeyAlias)))
+	_, err = os.ReadFile(m.path("f"))
+	m.fails(err, syscall.EKEYREVOKED)
+}
+
 func TestForeignObjects(t *testing.T) {
 	w := newWorld(t)
 	b := w.other()
