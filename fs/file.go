@@ -314,6 +314,9 @@ func (n *file) truncate(ctx context.Context, size int64) error {
 func (n *file) resize(ctx context.Context, size int64) error {
 	n.mu.Lock()
 	same, err := size == n.sizeLocked(), n.err
+	if size == 0 && n.obj.Form != s3io.Plain {
+		same = false // what says that it is empty need not be: nothing of it is kept
+	}
 	n.mu.Unlock()
 	switch {
 	case err != nil:

@@ -127,11 +127,11 @@ func TestForeignObjects(t *testing.T) {
 	w := newWorld(t)
 	b := w.other()
 	large := strings.Repeat("p", 9<<20)
-	for name, content := range map[string]string{"small": "plain", "fits": strings.Repeat("p", 2000), "large": large} {
+	for name, content := range map[string]string{"small": "plain", "fits": strings.Repeat("p", 2000), "large": large, "empty": ""} {
 		w.put(b, name, content)
 	}
 	m := w.mount(sealed)
-	for name, size := range map[string]int64{"small": 5, "fits": 2000, "large": 9 << 20} {
+	for name, size := range map[string]int64{"small": 5, "fits": 2000, "large": 9 << 20, "empty": 0} {
 		if st := stat(t, m.path(name)); st.Size != size {
 			t.Errorf("%s has size %d, want %d", name, st.Size, size)
 		}
@@ -146,12 +146,14 @@ func TestForeignObjects(t *testing.T) {
 		}
 	}
 	m.fails(os.Rename(m.path("small"), m.path("other")), syscall.EKEYREJECTED)
-	m.write("small", "sealed now") // replaces
+	m.write("empty", "sealed now") // replaces
+	m.wants("empty", "sealed now")
+	m.write("small", "sealed now")
 	m.wants("small", "sealed now")
 	check(t, os.Rename(m.path("small"), m.path("fits")))
 	m.wants("fits", "sealed now")
 	check(t, os.Remove(m.path("large")))
-	if keys := w.keys(); !cmp.Equal(keys, []string{"fits"}) {
+	if keys := w.keys(); !cmp.Equal(keys, []string{"empty", "fits"}) {
 		t.Errorf("keys %q", keys)
 	}
 }
