@@ -16,12 +16,16 @@ import (
 // patience bounds every single wait of a test.
 const patience = time.Minute
 
+// modeVariable chooses the mode of tests that can run in several: sse, envelope
+// or both.
+const modeVariable = "KMSFS_TEST_MODE"
+
 // sandboxed starts a sandbox in the mode that the promises are tested in:
-// SSE-KMS alone, or on one processor envelope mode beside it. KMSFS_TEST_MODE
-// (sse, envelope, both) chooses.
+// SSE-KMS alone, or on one processor envelope mode beside it. In envelope mode
+// alone those about the server's encryption have nothing to test, and fail.
 func sandboxed(t testing.TB) *harness.Server {
 	t.Helper()
-	mode := harness.Mode(os.Getenv("KMSFS_TEST_MODE"))
+	mode := harness.Mode(os.Getenv(modeVariable))
 	if mode == "" {
 		mode = harness.SSE
 		if runtime.GOMAXPROCS(0) == 1 {

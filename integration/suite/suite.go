@@ -25,7 +25,7 @@ func Cases() []Case {
 		{"random writes are refused", randomWritesRefused, false},
 		{"reads at random offsets", randomReads, true},
 		{"directories", directories, false},
-		{"a directory of 2,500 files", largeDirectory, false},
+		{"a directory of several pages", largeDirectory, false},
 		{"rename of files", renameFiles, true},
 		{"rename of directories", renameDirectories, true},
 		{"implied directories and markers", impliedDirectories, false},

@@ -36,8 +36,12 @@ func directories(t *testing.T, s *harness.Server) {
 func largeDirectory(t *testing.T, s *harness.Server) {
 	var g errgroup.Group
 	g.SetLimit(8)
+	files := 2500
+	if s.Mode != harness.SSE {
+		files = 1100 // listings are the same, more than one page will do
+	}
 	var all []string
-	for i := range 2500 {
+	for i := range files {
 		name := fmt.Sprintf("file-%04d", i)
 		all = append(all, name)
 		g.Go(func() error { s.Put(t, "big/"+name, []byte(name)); return nil })

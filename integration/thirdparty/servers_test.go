@@ -32,7 +32,7 @@ func TestMinIOBoth(t *testing.T) {
 
 // What is sealed needs no encryption of the server.
 func TestVersitygwSealed(t *testing.T) {
-	suite.Run(t, func(t testing.TB) *harness.Server {
+	suite.RunCore(t, func(t testing.TB) *harness.Server {
 		s, _ := harness.Versitygw(t)
 		return s.In(t, harness.Envelope)
 	})
