@@ -29,10 +29,16 @@ func newBody(of ...*pages) (*body, int64) {
 }
 
 // A sealedBody has nothing but what sealBody sealed.
-type sealedBody struct{ *body }
+type sealedBody struct {
+	*body
+	crc string // of all of it
+}
 
 // ciphertext marks what the guard lets pass.
 func (sealedBody) ciphertext() {}
+
+// checksum is what sum returns of all of the body.
+func (b sealedBody) checksum() string { return b.crc }
 
 // sealBody seals what of hold, the file's bytes from from on without a gap, and
 // returns a body over the header, where the object begins, and the frames. end
@@ -40,24 +46,27 @@ func (sealedBody) ciphertext() {}
 // empty one where that is full.
 func sealBody(s *crypto.Sealer, from int64, end bool, of ...*pages) (sealedBody, int64, error) {
 	b := &body{of: of, unit: crypto.Stride}
+	crc := newSum()
 	if from == 0 {
 		b.lead = s.Header().Bytes()
+		crc.Write(b.lead)
 	}
 	for _, p := range of {
 		n := p.have.prefix()
 		if n > 0 && p.from != from {
 			return sealedBody{}, 0, fmt.Errorf("bytes at %d are held where those at %d are to be sealed", p.from, from)
 		}
-		if err := p.seal(s); err != nil {
+		if err := p.seal(s, crc); err != nil {
 			return sealedBody{}, 0, fmt.Errorf("seal at %d: %w", p.from, err)
 		}
 		from += n
 	}
 	if end && from%frameSize == 0 {
 		b.tail = s.Run(crypto.FrameAt(from), 1).SealFinal(nil, nil)
+		crc.Write(b.tail)
 	}
 	b.measure()
-	return sealedBody{b}, b.size, nil
+	return sealedBody{b, encodeSum(crc)}, b.size, nil
 }
 
 func (b *body) measure() {

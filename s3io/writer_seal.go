@@ -1,6 +1,8 @@
 package s3io
 
 import (
+	"hash"
+
 	"github.com/kmsfs/kmsfs/crypto"
 )
 
@@ -11,9 +13,9 @@ import (
 // sealRoom is what pages that are sealed in their place need around them.
 var sealRoom = room{head: crypto.Headroom, tail: crypto.Tailroom}
 
-// seal makes p's pages frames of s's message. A last page that is not full
-// becomes the final frame.
-func (p *pages) seal(s *crypto.Sealer) error {
+// seal makes p's pages frames of s's message, and adds them to crc while they are
+// at hand. A last page that is not full becomes the final frame.
+func (p *pages) seal(s *crypto.Sealer, crc hash.Hash) error {
 	n := p.have.prefix()
 	if n == 0 {
 		return nil
@@ -21,37 +23,39 @@ func (p *pages) seal(s *crypto.Sealer) error {
 	run := s.Run(crypto.FrameAt(p.from), (n+frameSize-1)/frameSize)
 	var via [2][]byte
 	for i := 0; n > 0; i++ {
-		size := int32(min(n, frameSize))
+		to := page{sealed: int32(min(n, frameSize)), by: s.Opener}
+		var frame []byte
 		var err error
 		if p.table[i].mem != nil {
-			err = p.sealInMemory(run, i, page{sealed: size, by: s.Opener})
+			frame, err = p.sealInMemory(run, i, to)
 		} else {
-			err = p.sealInSpool(run, i, page{sealed: size, by: s.Opener}, &via)
+			frame, err = p.sealInSpool(run, i, to, &via)
 		}
 		if err != nil {
 			return err
 		}
-		n -= int64(size)
+		crc.Write(frame) // never fails
+		n -= int64(to.sealed)
 	}
 	return nil
 }
 
-// sealInMemory makes page i what to says.
-func (p *pages) sealInMemory(run *crypto.Run, i int, to page) error {
+// sealInMemory makes page i what to says, and returns the frame.
+func (p *pages) sealInMemory(run *crypto.Run, i int, to page) ([]byte, error) {
 	if err := p.unseal(i); err != nil {
-		return err
+		return nil, err
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	at := &p.table[i]
 	plain := p.plain(*at)[:to.sealed]
 	at.sealed, at.by = to.sealed, to.by
-	sealFrame(run, frameOf(*at)[:0], plain)
-	return nil
+	return sealFrame(run, frameOf(*at)[:0], plain), nil
 }
 
-// sealInSpool makes page i what to says, in its slot, by way of two buffers.
-func (p *pages) sealInSpool(run *crypto.Run, i int, to page, via *[2][]byte) error {
+// sealInSpool makes page i what to says, in its slot, by way of two buffers, and
+// returns the frame, which is in one of them.
+func (p *pages) sealInSpool(run *crypto.Run, i int, to page, via *[2][]byte) ([]byte, error) {
 	for k := range via {
 		if via[k] == nil {
 			via[k] = make([]byte, p.spool.frame)
@@ -59,17 +63,17 @@ func (p *pages) sealInSpool(run *crypto.Run, i int, to page, via *[2][]byte) err
 	}
 	plain, err := p.content(i, via[0])
 	if err != nil {
-		return err
+		return nil, err
 	}
 	frame := sealFrame(run, via[1][:0], plain[:to.sealed])
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	to.slot = p.table[i].slot
 	if err := p.spool.write(to.slot, frame); err != nil {
-		return err
+		return nil, err
 	}
 	p.table[i] = to
-	return nil
+	return frame, nil
 }
 
 // unseal makes page i, which is in memory, plain again.
