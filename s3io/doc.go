@@ -28,6 +28,12 @@
 // form of an object by its size alone, HEAD for certain: what is not sealed is
 // Foreign, and is neither opened nor copied.
 //
+// A Writer seals each page once, in its place, in the goroutine that sends it:
+// whatever is sent again is the same bytes. Appends and truncations copy the
+// frames that stay and seal the others under the same message, unless the whole
+// has to be sealed anew. The guard lets no body pass that is not of the type that
+// only sealing makes, but for three kinds that it knows by their content.
+//
 // The header of a message is also in the object's user metadata, beside its
 // sealed extended attributes, so that one GET is a cold read. That is a hint:
 // what does not open by it is tried again by the header that the object begins
