@@ -6,6 +6,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"strings"
 	"sync"
 	"testing"
 )
@@ -64,19 +65,32 @@ func Root() string {
 	return filepath.Join(filepath.Dir(file), "..", "..")
 }
 
-// Main runs a package's tests, removes the binary, and fails the run if a
-// mount was left behind. Use it as TestMain's body.
-func Main(m *testing.M) {
-	before := Mounts()
-	code := m.Run()
-	if dir, err := scratch(); err == nil {
-		os.RemoveAll(dir)
+// Main runs a package's tests with a directory of their own for temporary
+// files, removes it, and fails the run if a mount was left behind there. Other
+// packages' tests may run beside them. Use it as TestMain's body.
+func Main(m *testing.M) { os.Exit(run(m)) }
+
+func run(m *testing.M) int {
+	dir, err := os.MkdirTemp("", "kmsfs-test-")
+	if err == nil {
+		err = os.Setenv("TMPDIR", dir)
 	}
-	for dir := range Mounts() {
-		if _, old := before[dir]; !old {
-			fmt.Fprintf(os.Stderr, "mount left behind: %s\n", dir)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "a directory for temporary files:", err)
+		return 1
+	}
+	code := m.Run()
+	for at := range Mounts() {
+		if strings.HasPrefix(at, dir+"/") {
+			fmt.Fprintf(os.Stderr, "mount left behind: %s\n", at)
 			code = 1
 		}
 	}
-	os.Exit(code)
+	if code == 0 { // else a mount may be below
+		if err := os.RemoveAll(dir); err != nil {
+			fmt.Fprintln(os.Stderr, "temporary files remain:", err)
+			code = 1
+		}
+	}
+	return code
 }
