@@ -5,6 +5,7 @@ import (
 	"errors"
 	"math/rand/v2"
 	"net/http"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -200,13 +201,20 @@ func TestBlocksAreSharedByAllWhoWait(t *testing.T) {
 			}
 		})
 	}
-	wg.Go(func() {
+	var gone sync.WaitGroup
+	gone.Go(func() {
 		if _, err := r.ReadAt(ctx, make([]byte, kernelRead), 0); KindOf(err) != Interrupted || !errors.Is(err, context.Canceled) {
 			t.Errorf("the caller went away: %v", err)
 		}
 	})
 	server.until(func() bool { return server.now == 1 })
+	for all := false; !all; runtime.Gosched() { // who begins late may find the stream passed
+		r.mu.Lock()
+		all = r.reads == 9
+		r.mu.Unlock()
+	}
 	cancel()
+	gone.Wait()
 	close(release)
 	wg.Wait()
 	if n := len(server.asked()); n != 1 {
