@@ -41,9 +41,9 @@ func nothingReadableLeaves(t *testing.T) {
 	w.writeMore(content)
 	w.writeKinds(content, value)
 	w.look(false)
-	w.objects()
 	w.m.Unmount()
 	w.look(false)
+	w.objects()
 	if found := search.Found(); len(found) != 0 {
 		t.Errorf("plaintext left the mount:\n%s", strings.Join(found, "\n"))
 	}
