@@ -36,7 +36,7 @@ type tree struct {
 	uid, gid                 uint32
 	fileMode, dirMode, umask uint32
 	attrTTL                  time.Duration
-	posixAttrs               bool
+	posixAttrs, xattrs       bool
 	noExec                   bool // only after -o, as mount(8) has it
 }
 
@@ -80,7 +80,7 @@ func readConfig(in inputs) (*config, error) {
 		given:   map[string]string{},
 		sealing: newSealing(),
 		tree: tree{uid: uint32(os.Getuid()), gid: uint32(os.Getgid()), fileMode: 0o644, dirMode: 0o755,
-			attrTTL: time.Second, posixAttrs: true, noExec: in.noExec},
+			attrTTL: time.Second, posixAttrs: true, xattrs: true, noExec: in.noExec},
 		run: process{logLevel: new(slog.LevelVar), logFormat: "text", timeout: defaultTimeout, drainTimeout: defaultDrain},
 	}
 	c.s3.Memory = s3io.DefaultMemory

@@ -132,6 +132,7 @@ func (m *server) mount(ctx context.Context) error {
 		DirMode:    t.dirMode,
 		Umask:      t.umask,
 		PosixAttrs: t.posixAttrs,
+		NoXattrs:   !t.xattrs,
 		AttrTTL:    t.attrTTL,
 		Log:        m.log,
 	})

@@ -122,6 +122,8 @@ func treeSettings() []setting {
 			set: oneOf(func(c *config) *string { return &c.onConflict }, []string{"fail"}, "keep", "overwrite")},
 		{name: "posix-attrs", group: consistency, arg: "on|off", def: "on", bare: "on", help: "keep mode, owner and times in object metadata",
 			set: boolean(func(c *config) *bool { return &c.tree.posixAttrs })},
+		{name: "xattrs", group: consistency, arg: "on|off", def: "on", bare: "on", help: "keep extended attributes (user.*) in object metadata",
+			set: boolean(func(c *config) *bool { return &c.tree.xattrs })},
 	}
 }
 
