@@ -95,7 +95,7 @@ var samples = map[string]string{
 	"profile": "p", "path-style": "on", "ca-bundle": "/ca.pem", "insecure-http": "on", "request-payer": "on",
 	"expected-bucket-owner": "111122223333", "storage-class": "STANDARD_IA",
 	"read-only": "on", "allow-other": "on", "uid": "7", "gid": "8", "file-mode": "0600", "dir-mode": "0700", "umask": "0022",
-	"attr-ttl": "5s", "on-conflict": "fail", "posix-attrs": "off",
+	"attr-ttl": "5s", "on-conflict": "fail", "posix-attrs": "off", "xattrs": "off",
 	"memory": "64MiB", "spool-dir": "/spool", "spool-size": "1GiB", "state-dir": "/state", "max-connections": "5",
 	"part-size": "8MiB", "read-ahead": "16MiB",
 	"foreground": "on", "log-level": "debug", "log-format": "json", "log-file": "/log", "pid-file": "/pid",
