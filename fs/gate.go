@@ -17,7 +17,6 @@ func newGate() gate { return gate{semaphore.NewWeighted(gateWidth)} }
 
 func (g gate) share(ctx context.Context) error { return g.acquire(ctx, 1) }
 func (g gate) lock(ctx context.Context) error  { return g.acquire(ctx, gateWidth) }
-func (g gate) tryLock() bool                   { return g.sem.TryAcquire(gateWidth) }
 func (g gate) unshare()                        { g.sem.Release(1) }
 func (g gate) unlock()                         { g.sem.Release(gateWidth) }
 

@@ -63,12 +63,12 @@ func TestGateExcludes(t *testing.T) {
 	if err := g.share(ctx); err != nil {
 		t.Fatal("two cannot share:", err)
 	}
-	if g.tryLock() {
+	if g.sem.TryAcquire(gateWidth) {
 		t.Fatal("locked while shared")
 	}
 	g.unshare()
 	g.unshare()
-	if !g.tryLock() {
+	if !g.sem.TryAcquire(gateWidth) {
 		t.Fatal("not free after all shares")
 	}
 	cancel(errDying)

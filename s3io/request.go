@@ -28,13 +28,6 @@ type part struct {
 	size     int64
 }
 
-// createUpload begins an upload of content that is not sealed.
-func (b *Bucket) createUpload(ctx context.Context, key string, a Attrs) (upload, error) {
-	return b.beginUpload(ctx, key, a, func(ctx context.Context, h *heritage) error {
-		return b.dress(ctx, h, nil, a, 0)
-	})
-}
-
 // beginUpload begins an upload; dress completes what is stored beside its
 // content. The server's answer has proven its encryption before the first byte
 // is sent, where the server puts proof into answers at all; else completeUpload

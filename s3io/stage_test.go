@@ -238,3 +238,10 @@ func (s *stage) upload(b *Bucket, key, text string, a Attrs) (upload, []part) {
 	}
 	return u, []part{p}
 }
+
+// createUpload begins an upload of content that is not sealed.
+func (b *Bucket) createUpload(ctx context.Context, key string, a Attrs) (upload, error) {
+	return b.beginUpload(ctx, key, a, func(ctx context.Context, h *heritage) error {
+		return b.dress(ctx, h, nil, a, 0)
+	})
+}
