@@ -29,6 +29,7 @@ type Mount struct {
 	done chan struct{} // closed when the process is gone
 	err  error         // its exit, after done
 	dead bool          // ended by Kill: its exit status says nothing
+	dev  uint64        // its device number
 }
 
 // lockedBuffer is a bytes.Buffer that a child may write while a test reads.
@@ -90,8 +91,8 @@ func (s *Server) MountAt(t testing.TB, dir string, flags ...string) *Mount {
 	if s.Sandbox != nil {
 		s.Sandbox.Log.Reset() // tests count what they do, not the probe
 	}
-	dev := device(t, dir)
-	watchdog := time.AfterFunc(Limit, func() { _ = abortConnection(dev); _ = m.cmd.Process.Kill() })
+	m.dev = device(t, dir)
+	watchdog := time.AfterFunc(Limit, m.Abort)
 	t.Cleanup(func() { watchdog.Stop() })
 	return m
 }
@@ -171,6 +172,12 @@ func (m *Mount) Kill() {
 	_ = m.cmd.Process.Kill()
 	<-m.done
 	_ = exec.Command("fusermount3", "-uz", m.Dir).Run()
+}
+
+// Abort frees every process that hangs in the mount, and kills it.
+func (m *Mount) Abort() {
+	_ = abortConnection(m.dev)
+	_ = m.cmd.Process.Kill()
 }
 
 // PeakRSS returns the largest resident set of the mount's process in bytes.
