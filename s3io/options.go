@@ -27,6 +27,9 @@ type Options struct {
 	ExpectedBucketOwner string
 	StorageClass        string // storage class of new objects; "" is the bucket's default
 
+	OnConflict OnConflict // what becomes of changes by others that a commit or a rename meets
+	Host       string     // names the copies that ConflictKeep makes; "" is the machine's name
+
 	ReadOnly bool // never sends a request that creates, changes or deletes
 
 	// Resources.

@@ -15,13 +15,14 @@ type Stats struct {
 	Objects             int64 // objects created and proven to be under the policy
 	BucketKeyMismatches int64 // objects with a bucket key where none was wanted, or none where one was
 	Unverified          int64 // answers that did not prove the policy
+	Conflicts           int64 // changes by others that Options.OnConflict dealt with
 
 	Keys crypto.KeyStats // zero without Envelope
 }
 
 // counters are the live form of Stats.
 type counters struct {
-	sent, received, objects, bucketKey, unverified atomic.Int64
+	sent, received, objects, bucketKey, unverified, conflicts atomic.Int64
 
 	mu       sync.Mutex // guards requests
 	requests map[string]int64
@@ -46,6 +47,7 @@ func (b *Bucket) Stats() Stats {
 		Objects:             c.objects.Load(),
 		BucketKeyMismatches: c.bucketKey.Load(),
 		Unverified:          c.unverified.Load(),
+		Conflicts:           c.conflicts.Load(),
 	}
 	if b.sealing() {
 		s.Keys = b.keys.Stats()
