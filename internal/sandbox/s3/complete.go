@@ -82,7 +82,7 @@ func (s *Server) completeMultipartUpload(w http.ResponseWriter, r *request) erro
 		}
 		return v, []change{{Bucket: r.Bucket, End: &endUpload{Upload: u.ID, Taken: v.Content.blobs()}}}, nil
 	})
-	if err != nil {
+	if err = s.dropOvertaken(r, err); err != nil {
 		return err
 	}
 	s.setVersion(w.Header(), "X-Amz-Version-Id", v, r.Bucket)

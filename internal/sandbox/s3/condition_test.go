@@ -2,6 +2,8 @@ package s3_test
 
 import (
 	"fmt"
+	"io"
+	"net/http"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -11,6 +13,9 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	awss3 "github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/aws/aws-sdk-go-v2/service/s3/types"
+
+	"github.com/kmsfs/kmsfs/internal/sandbox/s3"
+	"github.com/kmsfs/kmsfs/internal/sandbox/wire"
 )
 
 // races is how often each kind of conditional request races.
@@ -137,17 +142,69 @@ func TestRefusedCompleteKeepsTheUpload(t *testing.T) {
 	b := start(t, false, nil)
 	ctx := bounded(t)
 	b.put(t, "a", []byte("x"))
-	out, err := b.client.CreateMultipartUpload(ctx, &awss3.CreateMultipartUploadInput{Bucket: demo, Key: aws.String("a")})
-	must(t, err)
-	_, err = b.client.UploadPart(ctx, &awss3.UploadPartInput{Bucket: demo, Key: aws.String("a"), UploadId: out.UploadId, PartNumber: aws.Int32(1), Body: strings.NewReader("new")})
-	must(t, err)
-	complete := &awss3.CompleteMultipartUploadInput{Bucket: demo, Key: aws.String("a"), UploadId: out.UploadId, MultipartUpload: b.listed(t, "a", out.UploadId), IfNoneMatch: aws.String("*")}
-	_, err = b.client.CompleteMultipartUpload(ctx, complete)
+	complete := b.oneComplete(t, "a")
+	_, err := b.client.CompleteMultipartUpload(ctx, complete)
 	fails(t, err, 412, "PreconditionFailed")
 	complete.IfNoneMatch = nil
 	_, err = b.client.CompleteMultipartUpload(ctx, complete)
 	must(t, err)
 	equal(t, "completed", b.get(t, "a", ""), []byte("new"))
-	_, err = b.client.AbortMultipartUpload(ctx, &awss3.AbortMultipartUploadInput{Bucket: demo, Key: aws.String("a"), UploadId: out.UploadId})
+	_, err = b.client.AbortMultipartUpload(ctx, &awss3.AbortMultipartUploadInput{Bucket: demo, Key: aws.String("a"), UploadId: complete.UploadId})
 	fails(t, err, 404, "NoSuchUpload")
+}
+
+// TestOvertakenWriteIsAConflict: a conditional write whose key is deleted meanwhile is answered 409, and an upload is
+// gone then.
+func TestOvertakenWriteIsAConflict(t *testing.T) {
+	taps := &wire.Taps{}
+	b := start(t, false, func(o *s3.Options) { o.Taps = taps })
+	ctx := bounded(t)
+	complete := b.oneComplete(t, "mp")
+	writes := map[string]func() error{
+		"PutObject": func() error {
+			_, err := b.client.PutObject(ctx, &awss3.PutObjectInput{Bucket: demo, Key: aws.String("a"), Body: strings.NewReader("x"), IfNoneMatch: aws.String("*")}, once)
+			return err
+		},
+		"CompleteMultipartUpload": func() error {
+			_, err := b.client.CompleteMultipartUpload(ctx, complete, once)
+			return err
+		},
+	}
+	for op, write := range writes {
+		remove := taps.Add(func(call wire.Call, r *http.Request) io.Writer {
+			if call.Op != op {
+				return nil
+			}
+			return writing(func() {
+				_, err := b.client.DeleteObject(ctx, &awss3.DeleteObjectInput{Bucket: demo, Key: aws.String(call.Key)})
+				must(t, err)
+			})
+		})
+		fails(t, write(), 409, "ConditionalRequestConflict")
+		remove()
+	}
+	fails(t, writes["CompleteMultipartUpload"](), 404, "NoSuchUpload")
+	must(t, writes["PutObject"]())
+
+	b.Conflict(*demo, "mp", 1)
+	complete = b.oneComplete(t, "mp")
+	fails(t, writes["CompleteMultipartUpload"](), 409, "ConditionalRequestConflict")
+	fails(t, writes["CompleteMultipartUpload"](), 404, "NoSuchUpload")
+}
+
+func once(o *awss3.Options) { o.Retryer = aws.NopRetryer{} }
+
+// writing is called when a body is read.
+type writing func()
+
+func (w writing) Write(p []byte) (int, error) { w(); return len(p), nil }
+
+// oneComplete uploads one part and returns what completes the upload if key is absent.
+func (b *sandbox) oneComplete(t *testing.T, key string) *awss3.CompleteMultipartUploadInput {
+	t.Helper()
+	out, err := b.client.CreateMultipartUpload(t.Context(), &awss3.CreateMultipartUploadInput{Bucket: demo, Key: &key})
+	must(t, err)
+	_, err = b.client.UploadPart(t.Context(), &awss3.UploadPartInput{Bucket: demo, Key: &key, UploadId: out.UploadId, PartNumber: aws.Int32(1), Body: strings.NewReader("new")})
+	must(t, err)
+	return &awss3.CompleteMultipartUploadInput{Bucket: demo, Key: &key, UploadId: out.UploadId, MultipartUpload: b.listed(t, key, out.UploadId), IfNoneMatch: aws.String("*")}
 }

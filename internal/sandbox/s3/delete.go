@@ -76,6 +76,9 @@ func (s *Server) delete(name string, d deletion) (done deleted, err error) {
 		done.DeleteMarker, done.DeleteMarkerVersionId = true, marker.ID
 		return []change{{Bucket: name, Put: marker}}, nil
 	})
+	if err == nil {
+		s.meetings.overtake(name, d.Key)
+	}
 	return done, err
 }
 

@@ -16,9 +16,9 @@
 // Nothing ever holds a whole object, except memory storage.
 //
 // Invariants: a request's conditions are checked in the transaction that carries it out, so that of requests that
-// race only one can win. A version never changes; its blobs stay while a reader has them.
+// race only one can win: the others are answered 412, or 409 if a delete came between. A version never changes; its blobs stay while a reader has them.
 //
-// Lock order: store.commit, store.mu; bucketKey.mu, keys.mu; Server.mu and pack.mu alone. Three are held over I/O, as
+// Lock order: store.commit, store.mu, meetings.mu; bucketKey.mu, keys.mu; Server.mu and pack.mu alone. Three are held over I/O, as
 // they are there to order it: commit over the journal, pack.mu over one write, bucketKey.mu over the call to KMS.
 //
 // # Limitations

@@ -166,6 +166,9 @@ func (s *Server) publish(r *request, build func(*bucket) (*version, []change, er
 	var v *version
 	err := s.store.update(r.Bucket, func(b *bucket) (changes []change, err error) {
 		current := b.current(r.Key)
+		if err := s.meetings.check(r); err != nil {
+			return nil, err
+		}
 		if err := writable(r.Header, r.Key, current); err != nil {
 			return nil, err
 		}

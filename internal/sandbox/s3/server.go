@@ -46,6 +46,7 @@ type Server struct {
 	keys     *keys
 	endpoint http.Handler
 	rest     http.Handler // gofakes3, for operations without a handler of our own
+	meetings meetings
 
 	mu         sync.Mutex
 	expect     *Expectation
@@ -167,6 +168,7 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 		s.forward(w, q)
 		return
 	}
+	defer s.meetings.enter(q)()
 	if err := op.handle(s, w, q); err != nil {
 		refuse(w, q, err)
 	}
