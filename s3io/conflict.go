@@ -48,7 +48,7 @@ func (b *Bucket) reconcile(ctx context.Context, key string, cond Condition, caus
 				return cond, nil // what was there is gone, or two requests met
 			}
 			return Condition{}, cause // it was the source of a copy that changed
-		case b.opts.OnConflict == ConflictFail || marker(key) || strings.HasPrefix(key, reserved):
+		case b.opts.OnConflict == ConflictFail || cond.Exact || marker(key) || strings.HasPrefix(key, reserved):
 			return Condition{}, cause
 		case absent:
 			b.settled("somebody else deleted a file that is written here: it is made again", key, "")
@@ -69,6 +69,14 @@ func (b *Bucket) reconcile(ctx context.Context, key string, cond Condition, caus
 		return Condition{IfMatch: theirs.ETag}, nil
 	}
 	return Condition{}, cause
+}
+
+// Reconcile is for callers that repeat a conditional Copy themselves, such as
+// the rename of a file: c was not met, which is the cause. It deals with what is
+// under key now as Options.OnConflict says, and returns the condition for the
+// next try; or cause, where it must not.
+func (b *Bucket) Reconcile(ctx context.Context, key string, c Condition, cause error) (Condition, error) {
+	return b.reconcile(ctx, key, c, cause)
 }
 
 // settled counts and logs a conflict that took nothing from anybody, or what
@@ -94,7 +102,7 @@ func (b *Bucket) keep(ctx context.Context, theirs Object) (string, error) {
 		if err != nil {
 			return "", err
 		}
-		_, err = b.Copy(ctx, theirs, kept, Attrs{Meta: theirs.Meta}, Condition{IfAbsent: true})
+		_, err = b.Copy(ctx, theirs, kept, Attrs{Meta: theirs.Meta}, Condition{IfAbsent: true, Exact: true})
 		if KindOf(err) != Exists {
 			return kept, err
 		}
@@ -148,18 +156,4 @@ func unkept(key string, cause, err error) error {
 	hint := "theirs stays as it is; save the file under another name, or mount with --on-conflict overwrite"
 	return &Error{Kind: Stale, Op: "replace", Key: key, Hint: hint,
 		Err: fmt.Errorf("%w; theirs could not be kept beside it: %w", cause, err)}
-}
-
-// CopyOver is Copy for the rename of a file: what somebody else put under dst
-// meanwhile is dealt with as Options.OnConflict says.
-func (b *Bucket) CopyOver(ctx context.Context, src Object, dst string, a Attrs, c Condition) (Object, error) {
-	for n := 1; ; n++ {
-		o, err := b.Copy(ctx, src, dst, a, c)
-		if k := KindOf(err); k != Stale && k != Exists || n == conflictTries || src.Key == dst {
-			return o, err
-		}
-		if c, err = b.reconcile(ctx, dst, c, err); err != nil {
-			return o, err
-		}
-	}
 }

@@ -61,6 +61,7 @@ type Encryption struct {
 type Condition struct {
 	IfAbsent bool   // If-None-Match: *
 	IfMatch  string // ETag the key must have; "" is no condition
+	Exact    bool   // nothing else will do: Options.OnConflict does not apply
 }
 
 // Attrs are what a creating request stores beside the content.
@@ -77,4 +78,6 @@ type Attrs struct {
 	// Base, or of the source of a copy. Without Envelope they are in Meta, as
 	// s3fs stores them.
 	Xattrs map[string][]byte
+
+	commit string // id of the request; "" is a random one
 }

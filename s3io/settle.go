@@ -95,7 +95,7 @@ func (b *Bucket) settle(ctx context.Context, c creation) (made, error) {
 		}
 		f := fateOf(err)
 		lost = lost || f == unsure
-		if lost {
+		if lost || f == conflict { // or something on the way sent it twice
 			if m, found := b.find(ctx, c); found {
 				return m, nil
 			}
