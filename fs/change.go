@@ -2,6 +2,7 @@ package fs
 
 import (
 	"context"
+	"strings"
 	"syscall"
 	"time"
 
@@ -56,7 +57,7 @@ func (d *dir) Create(ctx context.Context, name string, flags uint32, mode uint32
 	n.unsaved, n.cut = true, true
 	n.opens, n.writers = 1, 1
 	d.f.tree.Lock()
-	d.adoptLocked(ctx, name, n, syscall.S_IFREG)
+	d.adoptLocked(ctx, name, n)
 	d.f.tree.Unlock()
 	d.made(component)
 	d.f.entry(n, out)
@@ -90,21 +91,27 @@ func (d *dir) mkdir(ctx context.Context, name, component string, attr attributes
 		return nil, err
 	}
 	defer d.f.moves.unshare()
-	want := s3io.Attrs{Meta: map[string]string{}}
-	if d.f.o.PosixAttrs {
-		want.Meta = attr.meta(nil, syscall.S_IFDIR)
-	}
-	marker, err := d.f.b.Put(ctx, d.prefix()+component+"/", emptyBody(), 0, want, s3io.Condition{IfAbsent: true})
+	attr.typ = syscall.S_IFDIR
+	marker, err := d.store(ctx, component+"/", attr, "")
 	if err != nil {
 		return nil, err
 	}
 	made := d.f.newDir(marker)
 	made.attr = attr
 	d.f.tree.Lock()
-	d.adoptLocked(ctx, name, made, syscall.S_IFDIR)
+	d.adoptLocked(ctx, name, made)
 	d.f.tree.Unlock()
 	d.made(component + "/")
 	return made, nil
+}
+
+// store makes a small object that must not exist, exactly once among all hosts.
+func (d *dir) store(ctx context.Context, component string, attr attributes, content string) (s3io.Object, error) {
+	want := s3io.Attrs{Meta: map[string]string{}}
+	if d.f.o.PosixAttrs {
+		want.Meta = attr.meta(nil, syscall.S_IFREG)
+	}
+	return d.f.b.Put(ctx, d.prefix()+component, strings.NewReader(content), int64(len(content)), want, s3io.Condition{IfAbsent: true})
 }
 
 // Unlink removes a file's name. Descriptors go on working.
@@ -285,10 +292,5 @@ func (d *dir) removeEmpty(ctx context.Context) error {
 // Link is refused as filesystems without hard links refuse it: tools fall back
 // on a copy then.
 func (d *dir) Link(context.Context, fusefs.InodeEmbedder, string, *fuse.EntryOut) (*fusefs.Inode, syscall.Errno) {
-	return nil, syscall.EPERM
-}
-
-// Mknod is refused: S3 has no devices, and the kernel creates files by Create.
-func (d *dir) Mknod(context.Context, string, uint32, uint32, *fuse.EntryOut) (*fusefs.Inode, syscall.Errno) {
 	return nil, syscall.EPERM
 }

@@ -23,6 +23,7 @@ type dir struct {
 	mu      sync.Mutex  // guards the fields below; never held over I/O
 	marker  s3io.Object // ETag is "" while there is none
 	attr    attributes
+	touched time.Time // when an entry last came or went here, unless times were set later
 	x       xattrs
 	changed int               // changes of attr and x that are not written yet
 	busy    int               // renames that are under way
@@ -62,7 +63,7 @@ func (f *FS) newDir(marker s3io.Object) *dir {
 func (f *FS) newRoot() *dir { return f.newDir(s3io.Object{}) }
 
 func (f *FS) dirAttributes(marker s3io.Object) attributes {
-	a := attributes{mode: f.o.DirMode &^ f.o.Umask, uid: f.o.UID, gid: f.o.GID, mtime: f.born, ctime: f.born}
+	a := attributes{typ: syscall.S_IFDIR, mode: f.o.DirMode &^ f.o.Umask, uid: f.o.UID, gid: f.o.GID, mtime: f.born, ctime: f.born}
 	if !marker.LastModified.IsZero() {
 		a.mtime, a.ctime = marker.LastModified, marker.LastModified
 	}
@@ -119,10 +120,9 @@ func (d *dir) accept(marker s3io.Object) {
 	if marker.ETag != d.marker.ETag || !marker.LastModified.Equal(d.marker.LastModified) {
 		d.x = xattrs{}
 	}
-	touched := d.attr.mtime
 	d.marker, d.attr = marker, d.f.dirAttributes(marker)
-	if touched.After(d.attr.mtime) { // by ourselves, see touch
-		d.attr.mtime, d.attr.ctime = touched, touched
+	if d.touched.After(d.attr.mtime) {
+		d.attr.mtime, d.attr.ctime = d.touched, d.touched
 	}
 }
 
@@ -130,8 +130,8 @@ func (d *dir) accept(marker s3io.Object) {
 func (d *dir) touch() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.attr.mtime = time.Now()
-	d.attr.ctime = d.attr.mtime
+	d.touched = time.Now()
+	d.attr.mtime, d.attr.ctime = d.touched, d.touched
 }
 
 // fresh reports whether an answer of time t may still be given.
@@ -143,6 +143,9 @@ func (d *dir) Setattr(_ context.Context, _ fusefs.FileHandle, in *fuse.SetAttrIn
 	d.mu.Lock()
 	a, changed := d.attr.with(in)
 	err := d.f.maySet(in, d.attr, a)
+	if _, sets := in.GetMTime(); err == nil && sets {
+		d.touched = time.Time{}
+	}
 	if err == nil && changed {
 		d.attr = a
 	}

@@ -65,7 +65,7 @@ func (f *FS) fileAttributes(o s3io.Object) attributes {
 		a.mtime, a.ctime = f.born, f.born
 	}
 	if f.o.PosixAttrs {
-		a = attributesOf(o.Meta, a)
+		a = attributesOf(o.Meta, a).fitting(o.Size)
 	}
 	return a
 }

@@ -15,7 +15,9 @@ func TestOperationsBelongToNodesOrHandles(t *testing.T) {
 		not  []string
 		must []string
 	}{
-		{of: (*file)(nil), not: ofHandles, must: []string{"Getattr", "Setattr", "Open", "Getxattr"}},
+		{of: (*file)(nil), not: append(ofHandles, "Readlink"), must: []string{"Getattr", "Setattr", "Open", "Getxattr"}},
+		{of: (*symlink)(nil), not: ofHandles, must: []string{"Getattr", "Setattr", "Readlink"}},
+		{of: (*special)(nil), not: append(ofHandles, "Readlink"), must: []string{"Getattr", "Setattr"}},
 		{of: (*dir)(nil), not: ofHandles, must: []string{"Lookup", "Getattr", "Setattr", "Create", "OpendirHandle"}},
 		{of: (*readHandle)(nil), not: append(ofNodes, "Lookup", "Write", "Flush"), must: []string{"Read", "Fsync", "Release"}},
 		{of: (*writeHandle)(nil), not: append(ofNodes, "Lookup"), must: []string{"Read", "Write", "Flush", "Fsync", "Release"}},

@@ -199,7 +199,7 @@ func (d *dir) settle(ctx context.Context, name string, got found, before uint64)
 	old := d.liveLocked(name)
 	switch old := old.(type) {
 	case *file:
-		if old.accept(got, before) {
+		if !old.becomes(got.obj, before) && old.accept(got, before) {
 			d.f.keepLocked(old)
 			return old, nil
 		}
@@ -218,11 +218,11 @@ func (d *dir) settle(ctx context.Context, name string, got found, before uint64)
 	switch got.kind {
 	case isFile:
 		n := d.f.newFile(got.obj)
-		d.adoptLocked(ctx, name, n, syscall.S_IFREG)
+		d.adoptLocked(ctx, name, n)
 		return n, nil
 	case isDir:
 		n := d.f.newDir(got.obj)
-		d.adoptLocked(ctx, name, n, syscall.S_IFDIR)
+		d.adoptLocked(ctx, name, n)
 		return n, nil
 	}
 	if old != nil {

@@ -140,11 +140,25 @@ func (h *dirHandle) Readdirent(ctx context.Context) (*fuse.DirEntry, syscall.Err
 	e := h.batch[h.at]
 	h.at++
 	h.pos++
-	mode := uint32(syscall.S_IFREG)
-	if e.kind == isDir {
-		mode = syscall.S_IFDIR
+	return &fuse.DirEntry{Name: e.name, Mode: h.d.typeOf(e), Ino: h.d.inoOf(e.name), Off: h.pos}, 0
+}
+
+// typeOf returns the type of an entry, 0 (DT_UNKNOWN) while only a HEAD could
+// tell: what is no larger than a symlink's target can be one, or a special file.
+func (d *dir) typeOf(e entry) uint32 {
+	switch {
+	case e.kind == isDir:
+		return syscall.S_IFDIR
+	case !d.f.o.PosixAttrs || e.obj.Size > targetMax:
+		return syscall.S_IFREG
 	}
-	return &fuse.DirEntry{Name: e.name, Mode: mode, Ino: h.d.inoOf(e.name), Off: h.pos}, 0
+	if n, ok := d.live(e.name).(*file); ok && n.known() {
+		return n.Mode()
+	}
+	if o, ok := d.f.heads.get(e.obj); ok {
+		return d.f.fileAttributes(o).typeOr(syscall.S_IFREG)
+	}
+	return 0
 }
 
 // inoOf returns the inode number that name has or would have.

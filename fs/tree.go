@@ -10,7 +10,8 @@ import (
 	"github.com/hanwen/go-fuse/v2/fuse"
 )
 
-// node is a dir or a file.
+// node is a dir or a file. Symlinks and special files are files with another
+// face to the kernel: see nodeOf.
 type node interface {
 	fusefs.InodeEmbedder
 	linked() *link
@@ -91,7 +92,7 @@ func (d *dir) liveLocked(name string) node {
 		if inode == nil {
 			return nil
 		}
-		n = inode.Operations().(node)
+		n = nodeOf(inode.Operations())
 	}
 	if l := n.linked(); l.dead || l.up != d || l.name != name {
 		return nil
@@ -123,22 +124,26 @@ func (p place) has(n node) bool {
 
 // adoptLocked puts n under name in d. A node that is there already, a file
 // that somebody else replaced, leaves its inode number to n.
-func (d *dir) adoptLocked(ctx context.Context, name string, n node, mode uint32) {
+func (d *dir) adoptLocked(ctx context.Context, name string, n node) {
 	l := n.linked()
 	l.up, l.name = d, name
+	ops, mode := fusefs.InodeEmbedder(n), uint32(syscall.S_IFDIR)
+	if n, ok := n.(*file); ok {
+		ops, mode = n.face()
+	}
 	var ino uint64
-	if old := d.liveLocked(name); old != nil && old.EmbeddedInode().Mode() == mode {
-		ino = old.EmbeddedInode().StableAttr().Ino
+	old := d.liveLocked(name)
+	if old != nil {
 		old.linked().dead = true
+	}
+	if old != nil && old.EmbeddedInode().IsDir() == (mode == syscall.S_IFDIR) {
+		ino = old.EmbeddedInode().StableAttr().Ino
 	} else {
-		if old != nil {
-			old.linked().dead = true
-		}
 		ino = d.f.freeInoLocked(pathLocked(n))
 	}
 	d.kids[name] = n
 	d.f.inos[ino] = n
-	d.NewInode(ctx, n, fusefs.StableAttr{Mode: mode, Ino: ino, Gen: d.f.gen.Add(1)})
+	d.NewInode(ctx, ops, fusefs.StableAttr{Mode: mode, Ino: ino, Gen: d.f.gen.Add(1)})
 }
 
 // freeInoLocked returns the inode number of a path: its hash, so that numbers
