@@ -27,6 +27,7 @@ type heritage struct {
 	tags    string // URL-encoded pairs; "" where the server copies them itself
 	lock    Lock
 	grants  map[string]string // header to grantees
+	commit  string            // id of the request; "" is a random one
 
 	op, key string // for errors
 	form    Form
@@ -43,7 +44,7 @@ const maxMeta = 2048
 // inherit completes what a says by what base has. tagged says that tags must
 // be applied by hand, because the request makes a new object.
 func (b *Bucket) inherit(ctx context.Context, op, key string, a Attrs, base *Object, tagged bool) (heritage, error) {
-	h := heritage{meta: a.Meta, headers: a.Headers, class: b.opts.StorageClass, op: op, key: key}
+	h := heritage{meta: a.Meta, headers: a.Headers, class: b.opts.StorageClass, commit: a.commit, op: op, key: key}
 	if b.sealing() && a.Xattrs != nil {
 		h.meta = withPlainXattrs(h.meta, nil) // as a mount without Envelope left them
 	}
@@ -153,6 +154,14 @@ func grantHeader(p types.Permission) string {
 		return "X-Amz-Grant-Write-Acp"
 	}
 	return ""
+}
+
+// commitID returns the id of a creating request.
+func (h heritage) commitID() string {
+	if h.commit != "" {
+		return h.commit
+	}
+	return newCommitID()
 }
 
 // header returns h as HTTP headers of a creating request of commit.

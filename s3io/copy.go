@@ -97,7 +97,7 @@ func (b *Bucket) carry(ctx context.Context, h *heritage, src Object, a Attrs) er
 func (b *Bucket) copying(src Object, dst string, h heritage, c Condition) creation {
 	caps := b.capabilities()
 	n := creation{
-		op: opCopy, key: dst, commit: newCommitID(),
+		op: opCopy, key: dst, commit: h.commitID(),
 		cond: c, honoured: honours(c, caps.CopyToAbsent, caps.CopyToMatch),
 		echo: EchoAll, send: b.copySender(src, dst, h),
 	}

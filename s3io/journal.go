@@ -2,7 +2,6 @@ package s3io
 
 import (
 	"bytes"
-	"crypto/rand"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -18,9 +17,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A journal remembers the multipart uploads of this process on disk, so that
-// after a crash the next mount of the same identity aborts them, and no
-// others: never those of another mount, and never by age.
+// A journal remembers on disk the multipart uploads and the moves of this
+// process, so that after a crash the next mount of the same identity aborts or
+// settles them, and no others: never those of another mount, and never by age.
 //
 // Below the state directory every bucket and prefix has a directory with the
 // file "identity" and one file NAME.journal per process, of one JSON record per
@@ -33,27 +32,46 @@ type journal struct {
 	mu    sync.Mutex
 	file  *os.File
 	path  string
-	open  map[string]string // upload id to key
-	lines int               // in file, so that it can be cut when nothing is open
+	open  map[string]entry // by id
+	lines int              // in file, so that it can be cut when nothing is open
 }
 
-// entry is an upload that a journal knows of.
+// entry is an upload or a move that a journal knows of. The last one of an id
+// holds.
 type entry struct {
-	Key    string `json:"key"`
-	Upload string `json:"upload"`
-	Ended  bool   `json:"ended,omitempty"`
+	Key    string `json:"key,omitempty"`
+	Upload string `json:"upload,omitempty"`
+
+	Move     string `json:"move,omitempty"` // id of the Move
+	From     string `json:"from,omitempty"`
+	To       string `json:"to,omitempty"`
+	Over     bool   `json:"over,omitempty"`     // there was a marker at To
+	Deleting bool   `json:"deleting,omitempty"` // all copies are there
+
+	Ended bool `json:"ended,omitempty"`
+}
+
+// id is what tells entries apart.
+func (e entry) id() string { return e.Upload + e.Move }
+
+// String says what the entry is of, for errors.
+func (e entry) String() string {
+	if e.Move != "" {
+		return fmt.Sprintf("the rename of %q to %q", e.From, e.To)
+	}
+	return fmt.Sprintf("the upload of %q", e.Key)
 }
 
 const (
 	journalSuffix = ".journal"
-	journalLines  = 1000 // a file that is longer is cut as soon as no upload is open
+	journalLines  = 1000 // a file that is longer is cut as soon as nothing is open
 )
 
 // openJournal opens the journal of a bucket's prefix below dir, and creates
 // identity and files where they are missing. With an empty dir identity and
 // entries end with the process.
 func openJournal(dir, bucket, prefix string) (*journal, error) {
-	j := &journal{open: map[string]string{}}
+	j := &journal{open: map[string]entry{}}
 	if dir == "" {
 		j.id = newUUID()
 		return j, nil
@@ -69,7 +87,7 @@ func openJournal(dir, bucket, prefix string) (*journal, error) {
 	}
 	j.id = id
 	if err := j.create(); err != nil {
-		return nil, fmt.Errorf("create the upload journal: %w", err)
+		return nil, fmt.Errorf("create the journal: %w", err)
 	}
 	return j, nil
 }
@@ -121,67 +139,75 @@ func (j *journal) lives(process string) bool {
 
 // begin records an upload durably.
 func (j *journal) begin(key, uploadID string) error {
+	return j.note(entry{Key: key, Upload: uploadID})
+}
+
+// note records e durably. It replaces what was noted of the same id.
+func (j *journal) note(e entry) error {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	if err := j.appendLocked(entry{Key: key, Upload: uploadID}); err != nil {
-		return fmt.Errorf("record the upload of %q: %w", key, err)
+	if err := j.appendLocked(e, true); err != nil {
+		return fmt.Errorf("record %v: %w; check --state-dir", e, err)
 	}
-	if j.file != nil {
-		if err := j.file.Sync(); err != nil {
-			return fmt.Errorf("record the upload of %q: %w", key, err)
-		}
-	}
-	j.open[uploadID] = key
+	j.open[e.id()] = e
 	return nil
 }
 
-// end records that an upload is completed or aborted. It need not be durable:
-// aborting such an upload again does nothing.
-func (j *journal) end(uploadID string) error {
+// end records that an upload is completed or aborted, or a move settled. For
+// uploads it need not be durable: aborting one again does nothing.
+func (j *journal) end(id string) error {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	key, ok := j.open[uploadID]
+	e, ok := j.open[id]
 	if !ok {
 		return nil
 	}
-	delete(j.open, uploadID)
-	if len(j.open) == 0 && j.lines >= journalLines && j.file != nil {
-		j.lines = 0
-		_, err := j.file.Seek(0, io.SeekStart)
-		if err := errors.Join(err, j.file.Truncate(0)); err != nil {
-			return fmt.Errorf("cut the upload journal: %w", err)
-		}
+	delete(j.open, id)
+	e.Ended = true
+	if err := j.appendLocked(e, e.Move != ""); err != nil {
+		return fmt.Errorf("record the end of %v: %w", e, err)
+	}
+	if len(j.open) > 0 || j.lines < journalLines || j.file == nil {
 		return nil
 	}
-	if err := j.appendLocked(entry{Key: key, Upload: uploadID, Ended: true}); err != nil {
-		return fmt.Errorf("record the end of the upload of %q: %w", key, err)
+	j.lines = 0
+	_, err := j.file.Seek(0, io.SeekStart)
+	if err := errors.Join(err, j.file.Truncate(0)); err != nil {
+		return fmt.Errorf("cut the journal: %w", err)
 	}
 	return nil
 }
 
-func (j *journal) appendLocked(e entry) error {
+func (j *journal) appendLocked(e entry, durable bool) error {
 	if j.file == nil {
 		return nil
 	}
+	j.lines++
+	return write(j.file, e, durable)
+}
+
+func write(f *os.File, e entry, durable bool) error {
 	line, err := json.Marshal(e)
 	if err != nil {
 		return err
 	}
-	j.lines++
 	// One write, with a newline before it: a torn line before spoils only itself.
-	_, err = fmt.Fprintf(j.file, "\n%s\n", line)
+	if _, err = fmt.Fprintf(f, "\n%s\n", line); err == nil && durable {
+		err = f.Sync()
+	}
 	return err
 }
 
-// eachStale calls f with what each ended process left behind, and removes its
-// file when f returns nil. Files of live processes are locked and left alone.
-func (j *journal) eachStale(f func([]entry) error) error {
+// eachStale calls f with each thing that ended processes left behind. What f
+// returns nil for is never seen again; what it does not, next time. Files of
+// live processes are locked and left alone.
+func (j *journal) eachStale(f func(entry) error) error {
 	if j.dir == "" {
 		return nil
 	}
 	paths, err := filepath.Glob(filepath.Join(globEscape(j.dir), "*"+journalSuffix))
 	if err != nil {
-		return fmt.Errorf("list the upload journals: %w", err)
+		return fmt.Errorf("list the journals: %w", err)
 	}
 	var errs []error
 	for _, path := range paths {
@@ -195,13 +221,13 @@ func (j *journal) eachStale(f func([]entry) error) error {
 	return errors.Join(errs...)
 }
 
-func oneStale(path string, f func([]entry) error) error {
-	file, err := os.OpenFile(path, os.O_RDWR, 0)
+func oneStale(path string, f func(entry) error) error {
+	file, err := os.OpenFile(path, os.O_RDWR|os.O_APPEND, 0)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil // another mount cleaned up first
 	}
 	if err != nil {
-		return fmt.Errorf("open an upload journal: %w", err)
+		return fmt.Errorf("open a journal: %w", err)
 	}
 	defer file.Close()
 	if err := unix.Flock(int(file.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
@@ -212,33 +238,42 @@ func oneStale(path string, f func([]entry) error) error {
 		return nil
 	}
 	if err != nil {
-		return fmt.Errorf("read an upload journal: %w", err)
+		return fmt.Errorf("read a journal: %w", err)
 	}
-	if err := f(openEntries(data)); err != nil {
+	var errs []error
+	for _, e := range openEntries(data) {
+		err := f(e)
+		if err == nil {
+			e.Ended = true
+			err = write(file, e, true)
+		}
+		errs = append(errs, err)
+	}
+	if err := errors.Join(errs...); err != nil {
 		return err
 	}
 	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("remove an upload journal: %w", err)
+		return fmt.Errorf("remove a journal: %w", err)
 	}
 	return nil
 }
 
-// openEntries returns the uploads in a journal's bytes that have no end there.
-// Lines that a crash tore are passed over.
+// openEntries returns what has no end in a journal's bytes. Lines that a crash
+// tore are passed over.
 func openEntries(data []byte) []entry {
 	var order []string
 	open := map[string]entry{}
 	for line := range bytes.Lines(data) {
 		var e entry
-		if json.Unmarshal(line, &e) != nil || e.Upload == "" {
+		if json.Unmarshal(line, &e) != nil || e.id() == "" {
 			continue
 		}
 		if e.Ended {
-			delete(open, e.Upload)
+			delete(open, e.id())
 			continue
 		}
-		open[e.Upload] = e
-		order = append(order, e.Upload)
+		open[e.id()] = e
+		order = append(order, e.id())
 	}
 	var left []entry
 	for _, id := range order {
@@ -250,7 +285,7 @@ func openEntries(data []byte) []entry {
 	return left
 }
 
-// close ends the journal; a file without open uploads is removed.
+// close ends the journal; a file that nothing is open in is removed.
 func (j *journal) close() error {
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -266,51 +301,6 @@ func (j *journal) close() error {
 	return err
 }
 
-// readIdentity returns the UUID kept in path, and makes one where there is
-// none; of several processes that do so at once, one wins.
-func readIdentity(path string) (string, error) {
-	for range 2 {
-		data, err := os.ReadFile(path)
-		if err == nil {
-			if id := string(bytes.TrimSpace(data)); len(id) == uuidLen {
-				return id, nil
-			}
-			return "", fmt.Errorf("read the mount's identity: %s does not hold a UUID", path)
-		}
-		if !errors.Is(err, fs.ErrNotExist) {
-			return "", fmt.Errorf("read the mount's identity: %w", err)
-		}
-		if err := writeIdentity(path, newUUID()); err != nil && !errors.Is(err, fs.ErrExist) {
-			return "", fmt.Errorf("keep the mount's identity: %w", err)
-		}
-	}
-	return "", fmt.Errorf("read the mount's identity: %s vanished", path)
-}
-
-func writeIdentity(path, id string) (err error) {
-	f, err := os.CreateTemp(filepath.Dir(path), "identity-*")
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, os.Remove(f.Name())) }()
-	_, werr := f.WriteString(id + "\n")
-	if err := errors.Join(werr, f.Sync(), f.Close()); err != nil {
-		return err
-	}
-	if err := os.Link(f.Name(), path); err != nil { // unlike a rename it never replaces
-		return err
-	}
-	return syncDir(filepath.Dir(path))
-}
-
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
-}
-
 // globEscape returns path as a pattern that matches only itself.
 func globEscape(path string) string {
 	var b bytes.Buffer
@@ -321,14 +311,4 @@ func globEscape(path string) string {
 		b.WriteRune(r)
 	}
 	return b.String()
-}
-
-const uuidLen = 36
-
-// newUUID returns a random UUID (RFC 9562, version 4).
-func newUUID() string {
-	var u [16]byte
-	_, _ = rand.Read(u[:]) // documented never to return an error
-	u[6], u[8] = u[6]&0x0f|0x40, u[8]&0x3f|0x80
-	return fmt.Sprintf("%x-%x-%x-%x-%x", u[:4], u[4:6], u[6:8], u[8:10], u[10:])
 }

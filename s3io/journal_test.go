@@ -25,9 +25,9 @@ func (j *journal) crash() { j.file.Close() }
 // stale returns the uploads that processes which ended left behind.
 func (j *journal) stale() []entry {
 	var all []entry
-	_ = j.eachStale(func(entries []entry) error {
-		all = append(all, entries...)
-		return errors.New("keep the file")
+	_ = j.eachStale(func(e entry) error {
+		all = append(all, e)
+		return errors.New("keep it")
 	})
 	return all
 }
@@ -67,13 +67,13 @@ func TestJournalKnowsOnlyWhatACrashLeft(t *testing.T) {
 
 	// A clean-up that comes to nothing keeps the entries, one that succeeds does not.
 	boom := errors.New("boom")
-	if err := next.eachStale(func([]entry) error { return boom }); !errors.Is(err, boom) {
+	if err := next.eachStale(func(entry) error { return boom }); !errors.Is(err, boom) {
 		t.Fatalf("eachStale: %v", err)
 	}
 	if diff := cmp.Diff(want, next.stale()); diff != "" {
 		t.Fatal(diff)
 	}
-	check(t, next.eachStale(func([]entry) error { return nil }))
+	check(t, next.eachStale(func(entry) error { return nil }))
 	if got := next.stale(); got != nil {
 		t.Fatalf("stale after the clean-up: %v", got)
 	}

@@ -144,7 +144,7 @@ func (b *Bucket) put(ctx context.Context, key string, body io.ReadSeeker, size i
 	}
 	caps := b.capabilities()
 	o, err := b.create(ctx, creation{
-		op: opPut, key: key, commit: newCommitID(),
+		op: opPut, key: key, commit: h.commitID(),
 		cond: c, honoured: honours(c, caps.PutIfAbsent, caps.PutIfMatch),
 		echo: EchoPut, base: placeOf(a.Base, key), precious: true,
 		send: func(ctx context.Context, commit string, c Condition) (made, error) {

@@ -80,7 +80,7 @@ func (b *Bucket) sendCreate(ctx context.Context, key string, h heritage, plain b
 		in.ChecksumAlgorithm = checksum // versitygw fails at the end where it was not announced
 	}
 	b.wanted().onCreate(in)
-	u := upload{key: key, commitID: newCommitID(), heritage: h, plain: plain}
+	u := upload{key: key, commitID: h.commitID(), heritage: h, plain: plain}
 	out, err := b.s3.CreateMultipartUpload(ctx, in, with(h.header(u.commitID)))
 	if err != nil {
 		return upload{}, proof{}, err

@@ -2,7 +2,6 @@ package s3io
 
 import (
 	"context"
-	"errors"
 	"maps"
 	"slices"
 	"sort"
@@ -138,17 +137,17 @@ func (b *Bucket) Process() string { return b.journal.process() }
 // Lives reports whether the mount of this identity with that Process lives.
 func (b *Bucket) Lives(process string) bool { return b.journal.lives(process) }
 
-// CleanUp aborts the uploads that crashed mounts of this identity left behind,
-// and no others. What it could not abort it tries again when called next.
+// CleanUp aborts the uploads and settles the moves that crashed mounts of this
+// identity left behind, and no others. What it could not end it tries again
+// when called next.
 func (b *Bucket) CleanUp(ctx context.Context) error {
-	return b.journal.eachStale(func(left []entry) error {
-		var errs []error
-		for _, e := range left {
-			err := b.abortUpload(ctx, upload{key: e.Key, id: e.Upload})
-			if err != nil && KindOf(err) != NotExist {
-				errs = append(errs, err)
-			}
+	return b.journal.eachStale(func(e entry) error {
+		if e.Move != "" {
+			return b.settleMove(ctx, e)
 		}
-		return errors.Join(errs...)
+		if err := b.abortUpload(ctx, upload{key: e.Key, id: e.Upload}); KindOf(err) != NotExist {
+			return err
+		}
+		return nil
 	})
 }
