@@ -1,0 +1,188 @@
+package posix
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"github.com/kmsfs/kmsfs/integration/harness"
+)
+
+// modelTime is the environment variable that says how long random programs are
+// run in each mode.
+const modelTime = "KMSFS_TEST_MODEL_TIME"
+
+// TestModel runs random programs on a mount and on a plain directory, by two
+// processes, and compares what these see after every step, and the whole trees
+// at the end and after remounts. A program that fails is made as short as
+// possible; rapid prints the flags that run it again.
+func TestModel(t *testing.T) {
+	budget := 30 * time.Second
+	if s := os.Getenv(modelTime); s != "" {
+		var err error
+		if budget, err = time.ParseDuration(s); err != nil {
+			t.Fatalf("%s: %v; want a duration such as 10m", modelTime, err)
+		}
+	}
+	harness.Must(t, flag.Set("rapid.checks", "1000000")) // the time decides
+	for _, mode := range modes {
+		t.Run(string(mode), func(t *testing.T) {
+			t.Parallel()
+			m := newModel(t, mode)
+			end := time.Now().Add(budget)
+			rapid.Check(t, func(rt *rapid.T) {
+				if m.failed || time.Now().Before(end) {
+					m.check(rt)
+				}
+			})
+			t.Logf("%d programs of %d steps in all, %d remounts", m.programs, m.steps, m.remounts)
+			m.mount.Unmount()
+			if left := m.srv.Keys(t); len(left) != 0 {
+				t.Errorf("objects left behind: %q", left)
+			}
+		})
+	}
+}
+
+// model is a mount and a plain directory, and who works in them.
+type model struct {
+	t       *testing.T
+	srv     *harness.Server
+	mount   *harness.Mount
+	mounted time.Time
+	dir     string // where the mount is
+	plain   string
+	workers [2]*worker
+	names   []kind
+
+	failed                    bool // the last program failed: nothing is as it should be
+	programs, steps, remounts int
+}
+
+func newModel(t *testing.T, mode harness.Mode) *model {
+	m := &model{t: t, srv: harness.Sandbox(t).In(t, mode), dir: t.TempDir(), plain: t.TempDir(), names: kinds()}
+	m.workers = [2]*worker{startWorker(t, privileged), startWorker(t, ordinary)}
+	m.mountAnew()
+	return m
+}
+
+func (m *model) mountAnew() {
+	m.mount = m.srv.MountAt(quiet{m.t}, m.dir)
+	m.mounted = time.Now()
+}
+
+// quiet is a test whose mounts do not show their logs in the end: a failing
+// program shows that of its own.
+type quiet struct{ testing.TB }
+
+func (quiet) Failed() bool { return false }
+
+// fresh sees to it that the mount works and has some time to live.
+func (m *model) fresh() {
+	if m.failed {
+		m.mount.Kill()
+		m.mountAnew()
+	} else if time.Since(m.mounted) > harness.Limit/4 {
+		m.mount.Unmount()
+		m.mountAnew()
+	}
+}
+
+// check runs one program in a new directory.
+func (m *model) check(t *rapid.T) {
+	m.fresh()
+	m.programs++
+	m.failed = true
+	name := fmt.Sprint(m.programs)
+	p := &program{model: m, t: t, mount: filepath.Join(m.dir, name), plain: filepath.Join(m.plain, name)}
+	for _, dir := range []string{p.mount, p.plain} {
+		if err := os.Mkdir(dir, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	p.begin()
+	actions := map[string]func(*rapid.T){"remount": func(*rapid.T) { p.remount() }}
+	for _, k := range m.names {
+		actions[k.name] = func(t *rapid.T) { p.step(rapid.IntRange(0, 1).Draw(t, "worker"), k.draw(draw{t})) }
+	}
+	t.Repeat(actions)
+	p.do(0, op{Kind: "close all"})
+	p.do(1, op{Kind: "close all"})
+	p.do(0, op{Kind: "tree"})
+	if rapid.Bool().Draw(t, "remount at the end") {
+		p.remount()
+	}
+	if err := errors.Join(os.RemoveAll(p.mount), os.RemoveAll(p.plain)); err != nil {
+		t.Fatal(err)
+	}
+	m.failed = false
+}
+
+// program is one run of steps.
+type program struct {
+	*model
+	t            *rapid.T
+	mount, plain string // its directories
+	done         []string
+}
+
+// begin tells the workers where the program works.
+func (p *program) begin() {
+	for who := range p.workers {
+		p.order(who, order{Mount: p.mount, Plain: p.plain, Op: op{Kind: "close all"}})
+	}
+}
+
+// do has a worker do a step, whose outcomes must be equal.
+func (p *program) do(who int, o op) { p.order(who, order{Op: o}) }
+
+func (p *program) order(who int, o order) {
+	p.steps++
+	p.done = append(p.done, fmt.Sprintf("worker %d: %v", who, o.Op))
+	a, err := p.workers[who].do(o, p.model.mount.Abort)
+	if err != nil {
+		p.fatal(err.Error())
+	}
+	if d := a.difference(); d != "" {
+		p.fatal(d)
+	}
+	p.done[len(p.done)-1] += " = " + orOK(a.Plain.Err)
+}
+
+func (p *program) fatal(why string) {
+	p.t.Helper()
+	p.t.Fatalf("%s\nthe program:\n\t%s\nlog of its last mount:\n%s", why, strings.Join(p.done, "\n\t"), p.model.mount.Log())
+}
+
+// step does a step and has the other worker look at what it was done to.
+func (p *program) step(who int, o op) {
+	p.do(who, o)
+	for _, path := range []string{o.Path, o.To} {
+		if path != "" && o.Kind != "symlink" {
+			p.do(1-who, op{Kind: "lstat", Path: path})
+		}
+	}
+}
+
+// remount unmounts, mounts again and compares the trees.
+func (p *program) remount() {
+	p.remounts++
+	p.done = append(p.done, "remount")
+	p.do(0, op{Kind: "close all"})
+	p.do(1, op{Kind: "close all"})
+	if out, err := p.model.mount.TryUnmount(); err != nil {
+		p.fatal(fmt.Sprintf("unmount: %v\n%s", err, out))
+	}
+	if err := p.model.mount.Wait(); err != nil {
+		p.fatal(fmt.Sprintf("the mount ends with %v", err))
+	}
+	p.mountAnew()
+	p.do(0, op{Kind: "tree"})
+}
