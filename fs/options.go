@@ -25,6 +25,10 @@ type Options struct {
 
 	NoXattrs bool // extended attributes are neither kept nor shown
 
+	// StrictExcl decides O_CREAT with O_EXCL at open, by a request, also among
+	// hosts. Else a file that another host made meanwhile is told at close.
+	StrictExcl bool
+
 	// AttrTTL is how long names and attributes may be answered from memory,
 	// here and in the kernel; 0 asks S3 every time.
 	AttrTTL time.Duration

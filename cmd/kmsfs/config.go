@@ -23,7 +23,7 @@ type config struct {
 	sealing    sealing
 	bucketKey  string            // on, off, inherit; "" where not given
 	context    map[string]string // pairs of the encryption context
-	onConflict string
+	onConflict string            // a name of conflictPolicies
 	tree       tree
 	run        process
 
@@ -37,6 +37,7 @@ type tree struct {
 	fileMode, dirMode, umask uint32
 	attrTTL                  time.Duration
 	posixAttrs, xattrs       bool
+	strictExcl               bool
 	noExec                   bool // only after -o, as mount(8) has it
 }
 
@@ -78,7 +79,7 @@ func readConfig(in inputs) (*config, error) {
 	}
 	c := &config{
 		given:   map[string]string{},
-		sealing: newSealing(),
+		sealing: newSealing(), onConflict: "keep",
 		tree: tree{uid: uint32(os.Getuid()), gid: uint32(os.Getgid()), fileMode: 0o644, dirMode: 0o755,
 			attrTTL: time.Second, posixAttrs: true, xattrs: true, noExec: in.noExec},
 		run: process{logLevel: new(slog.LevelVar), logFormat: "text", timeout: defaultTimeout, drainTimeout: defaultDrain},
@@ -116,9 +117,15 @@ func (c *config) finish(loose bool) error {
 		return errors.New("--part-size is larger than --spool-size, but parts over an eighth of --memory go to the spool; raise --spool-size or lower --part-size")
 	}
 	c.s3.TimeoutScale = c.run.timeout.Seconds() / defaultTimeout.Seconds()
+	c.s3.OnConflict = conflictPolicies[c.onConflict]
 	c.s3.Bucket, c.s3.Prefix = c.source.bucket, c.source.prefix()
 	c.s3.StateDir = cmp.Or(c.s3.StateDir, defaultStateDir())
 	return nil
+}
+
+// conflictPolicies are the words of the setting on-conflict.
+var conflictPolicies = map[string]s3io.OnConflict{
+	"keep": s3io.ConflictKeep, "fail": s3io.ConflictFail, "overwrite": s3io.ConflictOverwrite,
 }
 
 // finishPolicy is finish for what S3 encrypts.

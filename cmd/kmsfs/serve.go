@@ -133,6 +133,7 @@ func (m *server) mount(ctx context.Context) error {
 		Umask:      t.umask,
 		PosixAttrs: t.posixAttrs,
 		NoXattrs:   !t.xattrs,
+		StrictExcl: t.strictExcl,
 		AttrTTL:    t.attrTTL,
 		Log:        m.log,
 	})

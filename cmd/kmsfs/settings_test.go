@@ -95,7 +95,7 @@ var samples = map[string]string{
 	"profile": "p", "path-style": "on", "ca-bundle": "/ca.pem", "insecure-http": "on", "request-payer": "on",
 	"expected-bucket-owner": "111122223333", "storage-class": "STANDARD_IA",
 	"read-only": "on", "allow-other": "on", "uid": "7", "gid": "8", "file-mode": "0600", "dir-mode": "0700", "umask": "0022",
-	"attr-ttl": "5s", "on-conflict": "fail", "posix-attrs": "off", "xattrs": "off",
+	"attr-ttl": "5s", "on-conflict": "overwrite", "strict-excl": "on", "posix-attrs": "off", "xattrs": "off",
 	"memory": "64MiB", "spool-dir": "/spool", "spool-size": "1GiB", "state-dir": "/state", "max-connections": "5",
 	"part-size": "8MiB", "read-ahead": "16MiB",
 	"foreground": "on", "log-level": "debug", "log-format": "json", "log-file": "/log", "pid-file": "/pid",
@@ -151,7 +151,7 @@ func TestEverySettingWorksInEveryPlace(t *testing.T) {
 			}
 		}
 		nothing.given = nil
-		if s.name != "on-conflict" && first != nil && cmp.Equal(nothing, first, opaque) {
+		if first != nil && cmp.Equal(nothing, first, opaque) {
 			t.Errorf("%s changes nothing", s.name)
 		}
 	}
@@ -177,11 +177,11 @@ func TestBadValuesAreRefused(t *testing.T) {
 		{"AES256 with context", given{flags: []string{"--sse=AES256", "--encryption-context=a=b"}}, `has no meaning`},
 		{"none", given{flags: []string{"--sse=none"}}, `^--sse: S3 is not to encrypt, so nothing would; add --envelope-key-id, or use aws:kms$`},
 		{"unknown mode", given{flags: []string{"--sse=kms"}}, `"kms" is unknown; use aws:kms or`},
-		{"later policy", given{flags: []string{"--on-conflict=keep"}}, `^--on-conflict: "keep" is not in this release; use fail$`},
+		{"unknown policy", given{flags: []string{"--on-conflict=ask"}}, `^--on-conflict: "ask" is unknown; use keep or fail or overwrite$`},
 		{"flag twice", given{flags: []string{"--region=a", "--region=b"}}, `given twice`},
 		{"option twice", given{options: "region=a,region=b"}, `-o region is given twice`},
 		{"unknown option", given{options: "regionn=a"}, `^-o regionn: unknown option`},
-		{"later option", given{options: "strict_excl"}, `^-o strict_excl: unknown option`},
+		{"later option", given{options: "salvage_dir=x"}, `^-o salvage_dir: unknown option`},
 		{"source after -o", given{options: "source=s3://b"}, `unknown option`},
 		{"option without value", given{options: "region"}, `^-o region: needs a value; write it as region=REGION$`},
 		{"remount", given{options: "remount,ro"}, `cannot be changed`},

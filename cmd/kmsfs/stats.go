@@ -40,6 +40,7 @@ type s3Figures struct {
 	Objects             int64            `json:"objects_created"`
 	BucketKeyMismatches int64            `json:"bucket_key_mismatches"`
 	Unverified          int64            `json:"unverified_answers"`
+	Conflicts           int64            `json:"conflicts"`
 }
 
 // kmsUsage is what was asked of KMS, what was not, and the price of both.
@@ -144,7 +145,7 @@ func (m *server) statistics() statistics {
 		Source: m.c.source.String(), Dir: m.c.dir, Since: m.since, Waiting: append([]string{}, m.tree.Pending()...),
 		S3: s3Figures{
 			Requests: n.Requests, BytesSent: n.BytesSent, BytesReceived: n.BytesReceived,
-			Objects: n.Objects, BucketKeyMismatches: n.BucketKeyMismatches, Unverified: n.Unverified,
+			Objects: n.Objects, BucketKeyMismatches: n.BucketKeyMismatches, Unverified: n.Unverified, Conflicts: n.Conflicts,
 		},
 	}
 	if m.c.s3.Envelope != nil {
@@ -164,6 +165,7 @@ func printStatistics(w io.Writer, now statistics) error {
 	row("received", "%s", humanize.IBytes(uint64(now.S3.BytesReceived)))
 	row("objects created", "%s", humanize.Comma(now.S3.Objects))
 	row("bucket keys", "%s objects with another than --bucket-key says", humanize.Comma(now.S3.BucketKeyMismatches))
+	row("conflicts", "%s changes by others that --on-conflict dealt with", humanize.Comma(now.S3.Conflicts))
 	row("unverified", "%s answers that did not prove the encryption", humanize.Comma(now.S3.Unverified))
 	if now.KMS == nil {
 		row("KMS calls", "made by S3, not by this mount")

@@ -36,12 +36,9 @@ func path(field func(*config) *string) setter {
 	}
 }
 
-// oneOf accepts the given words; later ones are known but not in this release.
-func oneOf(field func(*config) *string, words []string, later ...string) setter {
+// oneOf accepts the given words.
+func oneOf(field func(*config) *string, words []string) setter {
 	return func(c *config, v string) error {
-		if slices.Contains(later, v) {
-			return fmt.Errorf("%q is not in this release; use %s", v, strings.Join(words, " or "))
-		}
 		if !slices.Contains(words, v) {
 			return fmt.Errorf("%q is unknown; use %s", v, strings.Join(words, " or "))
 		}
