@@ -1,7 +1,6 @@
 package s3
 
 import (
-	"bytes"
 	"crypto/rand"
 	"encoding/hex"
 	"errors"
@@ -10,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 )
 
@@ -38,13 +38,16 @@ func newID() string {
 // memoryBlobs are the blobs of a server without a directory.
 type memoryBlobs struct {
 	mu    sync.Mutex
-	blobs map[string][]byte
+	blobs map[string]pieces
 }
 
-func newMemoryBlobs() *memoryBlobs { return &memoryBlobs{blobs: map[string][]byte{}} }
+// pieces are a blob as it was written: one buffer that grows would be copied over and over.
+type pieces [][]byte
+
+func newMemoryBlobs() *memoryBlobs { return &memoryBlobs{blobs: map[string]pieces{}} }
 
 type memoryWriter struct {
-	bytes.Buffer
+	pieces
 	id string
 	in *memoryBlobs
 }
@@ -53,17 +56,37 @@ func (m *memoryBlobs) create(id string) (io.WriteCloser, error) {
 	return &memoryWriter{id: id, in: m}, nil
 }
 
+// Write keeps a copy of p.
+func (w *memoryWriter) Write(p []byte) (int, error) {
+	w.pieces = append(w.pieces, slices.Clone(p))
+	return len(p), nil
+}
+
 // Close stores the blob.
 func (w *memoryWriter) Close() error {
 	w.in.mu.Lock()
 	defer w.in.mu.Unlock()
-	w.in.blobs[w.id] = w.Bytes()
+	w.in.blobs[w.id] = w.pieces
 	return nil
 }
 
-type memoryReader struct{ *bytes.Reader }
+// ReadAt reads on over the ends of pieces.
+func (b pieces) ReadAt(p []byte, off int64) (n int, err error) {
+	for _, piece := range b {
+		if off < int64(len(piece)) {
+			n += copy(p[n:], piece[off:])
+			off = 0
+		} else {
+			off -= int64(len(piece))
+		}
+		if n == len(p) {
+			return n, nil
+		}
+	}
+	return n, io.EOF
+}
 
-func (memoryReader) Close() error { return nil }
+func (pieces) Close() error { return nil }
 
 func (m *memoryBlobs) open(id string) (blobReader, error) {
 	m.mu.Lock()
@@ -72,7 +95,7 @@ func (m *memoryBlobs) open(id string) (blobReader, error) {
 	if !ok {
 		return nil, fmt.Errorf("open blob %s: %w", id, fs.ErrNotExist)
 	}
-	return memoryReader{bytes.NewReader(b)}, nil
+	return b, nil
 }
 
 func (m *memoryBlobs) remove(id string) error {
