@@ -98,6 +98,10 @@ func kinds() []kind {
 		{"mkdir", func(d draw) op { return op{Kind: "mkdir", Path: d.dir("path"), Mode: d.mode()} }},
 		{"rmdir", func(d draw) op { return op{Kind: "rmdir", Path: d.dir("path")} }},
 		{"list", func(d draw) op { return op{Kind: "list", Path: d.dir("path")} }},
+		{"mkfifo", func(d draw) op { return op{Kind: "mkfifo", Path: d.path("path"), Mode: d.mode()} }},
+		{"symlink", func(d draw) op {
+			return op{Kind: "symlink", Path: d.path("path"), To: pick(d, "target", "a", "b", "d", "d/a", "a/b", "nowhere")}
+		}},
 		named("unlink"), named("stat"), named("readlink"), named("fsync dir"),
 		two("rename", "rename", 0), two("rename noreplace", "rename", unix.RENAME_NOREPLACE),
 		{"rename dir", func(d draw) op { return op{Kind: "rename", Path: d.dir("path"), To: d.dir("to")} }},
@@ -147,9 +151,5 @@ func writingAnywhere() []kind {
 			return op{Kind: "map write", Slot: d.slot(), Off: d.offset(), Len: d.length(), Seed: d.seed()}
 		}},
 		{"seek data", func(d draw) op { return op{Kind: "seek data", Slot: d.slot(), Off: d.offset()} }},
-		{"mkfifo", func(d draw) op { return op{Kind: "mkfifo", Path: d.path("path"), Mode: d.mode()} }},
-		{"symlink", func(d draw) op {
-			return op{Kind: "symlink", Path: d.path("path"), To: pick(d, "target", "a", "b", "d", "d/a", "a/b", "nowhere")}
-		}},
 	}
 }

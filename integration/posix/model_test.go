@@ -156,9 +156,12 @@ func (p *program) order(who int, o order) {
 	p.done[len(p.done)-1] += " = " + orOK(a.Plain.Err)
 }
 
+// fatal ends the program. The message says nothing that differs between two
+// runs, because rapid shortens a program as long as it fails with one message.
 func (p *program) fatal(why string) {
 	p.t.Helper()
-	p.t.Fatalf("%s\nthe program:\n\t%s\nlog of its last mount:\n%s", why, strings.Join(p.done, "\n\t"), p.model.mount.Log())
+	p.t.Logf("log of the mount:\n%s", p.model.mount.Log())
+	p.t.Fatalf("%s\nthe program:\n\t%s", why, strings.Join(p.done, "\n\t"))
 }
 
 // step does a step and has the other worker look at what it was done to.
