@@ -36,12 +36,14 @@ type Bucket struct {
 	copyLimit int64         // bytes that CopyObject takes; beyond it, UploadPartCopy
 	partCopy  int64         // bytes of the parts of such a copy
 
+	allowed     []string // keys that objects may be under besides the policy's: ARNs, or as given where KMS is not asked
 	sealedUnder []string // ARNs of the KMS keys that wrap the data keys of new objects; none without Envelope
 
 	ctx    context.Context // ends when Close gives up waiting: aborts what runs
 	cancel context.CancelFunc
 
 	counters counters
+	notices  notices
 
 	probing sync.Mutex // held over the whole probe: there is one at a time
 

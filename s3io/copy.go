@@ -40,6 +40,7 @@ func (b *Bucket) Copy(ctx context.Context, src Object, dst string, a Attrs, c Co
 	if err != nil {
 		return Object{}, err
 	}
+	b.noteCopy(src, dst)
 	if src.Key == dst && c == (Condition{}) {
 		c.IfMatch = src.ETag // nobody's newer content is replaced by older
 	}

@@ -22,6 +22,7 @@ import (
 //
 // What is sealed is opened, and only what is authentic is read: else the error
 // is of Kind Integrity, or KeyRejected for what should be sealed and is not.
+// KeyRejected also refuses what S3 does not protect as Options.Require says.
 func (b *Bucket) Get(ctx context.Context, o Object, off, n int64) (io.ReadCloser, error) {
 	return b.message(o).get(ctx, off, n)
 }
@@ -37,7 +38,7 @@ func (m *message) get(ctx context.Context, off, n int64) (io.ReadCloser, error) 
 	switch nothing := off < 0 || n <= 0; {
 	case m.b.passes(o):
 		if !nothing {
-			body, err = m.b.raw(ctx, o, off, n)
+			body, err = m.b.content(ctx, o, off, n)
 		}
 	case o.Form != Sealed:
 		err = foreign("get", o.Key, crypto.ErrForeign)
@@ -46,6 +47,19 @@ func (m *message) get(ctx context.Context, off, n int64) (io.ReadCloser, error) 
 	}
 	if err != nil {
 		return nil, err
+	}
+	return body, nil
+}
+
+// content is raw for those who read the content: the answer must say that it
+// is protected as required, before any of it is read.
+func (b *Bucket) content(ctx context.Context, o Object, off, n int64) (*answer, error) {
+	body, err := b.raw(ctx, o, off, n)
+	if err != nil {
+		return nil, err
+	}
+	if err := b.admit("get", o.Key, body.encryption); err != nil {
+		return nil, errors.Join(err, body.Close())
 	}
 	return body, nil
 }
@@ -70,7 +84,8 @@ func (b *Bucket) raw(ctx context.Context, o Object, off, n int64) (*answer, erro
 		return nil, stale(classify(ctx, "get", o.Key, err))
 	}
 	deadline.disarm()
-	body := &answer{ctx: ctx, key: o.Key, deadline: deadline, from: out.Body, left: n, meta: out.Metadata}
+	body := &answer{ctx: ctx, key: o.Key, deadline: deadline, from: out.Body, left: n, meta: out.Metadata,
+		encryption: newProof(out.ServerSideEncryption, out.SSEKMSKeyId, out.BucketKeyEnabled, nil).Encryption}
 	if now := aws.ToString(out.ETag); now != "" && o.ETag != "" && now != o.ETag { // some servers ignore If-Match
 		return nil, errors.Join(&Error{Kind: Stale, Op: "get", Key: o.Key, Err: fmt.Errorf("its ETag is %s now, not %s", now, o.ETag)}, body.Close())
 	}
@@ -136,6 +151,8 @@ type answer struct {
 	from     io.ReadCloser
 	left     int64
 	meta     map[string]string // of the object
+
+	encryption Encryption // of the object
 }
 
 func (a *answer) Read(p []byte) (int, error) {

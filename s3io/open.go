@@ -93,6 +93,9 @@ func (b *Bucket) connect(ctx context.Context) error {
 	if err := b.resolve(ctx, cfg); err != nil {
 		return err
 	}
+	if err := b.resolveAllowed(ctx, cfg); err != nil {
+		return err
+	}
 	return b.openKeyring(ctx, cfg)
 }
 

@@ -15,6 +15,9 @@ type Options struct {
 	Policy   Policy    // encryption that every created object must carry
 	Envelope *Envelope // how content is sealed before it leaves; nil is not at all
 
+	Require     Requirement // what becomes of reads of objects that are not under the policy
+	AllowKeyIDs []string    // further KMS keys, as S3 uses them, whose objects may be read; see also Envelope
+
 	// Connection. Empty values leave the choice to the SDK's default chain.
 	Region              string
 	Profile             string

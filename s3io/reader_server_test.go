@@ -130,7 +130,7 @@ func openFake(t *testing.T, s *objectServer, edit ...func(*Options)) *Bucket {
 	t.Setenv("AWS_ACCESS_KEY_ID", "AKID")
 	t.Setenv("AWS_SECRET_ACCESS_KEY", "SECRET")
 	o := Options{Bucket: "b", Endpoint: srv.URL, Region: "us-east-1", PathStyle: true, ReadOnly: true,
-		SpoolDir: t.TempDir(), LookupTimeout: 20 * time.Second}
+		SpoolDir: t.TempDir(), LookupTimeout: 20 * time.Second, Require: RequireOff}
 	for _, e := range edit {
 		e(&o)
 	}

@@ -69,7 +69,7 @@ func (u *unsealed) connect() error {
 	if u.head = u.open == nil && u.next == 1; u.head {
 		start = 0
 	}
-	body, err := u.m.b.raw(u.ctx, u.m.object, start, stop-start)
+	body, err := u.m.b.content(u.ctx, u.m.object, start, stop-start)
 	if err == nil {
 		u.body = body
 	}

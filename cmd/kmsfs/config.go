@@ -22,6 +22,7 @@ type config struct {
 	s3         s3io.Options
 	sealing    sealing
 	bucketKey  string            // on, off, inherit; "" where not given
+	require    string            // one of requirements; "" where not given
 	context    map[string]string // pairs of the encryption context
 	onConflict string            // a name of conflictPolicies
 	tree       tree
@@ -110,6 +111,9 @@ func (c *config) finish(loose bool) error {
 			return err
 		}
 		if err := c.finishPolicy(); err != nil {
+			return err
+		}
+		if err := c.finishReading(); err != nil {
 			return err
 		}
 	}

@@ -38,7 +38,7 @@ statement that the key's policy needs. Exit status 1 if a mount would fail.`,
 		Args: between(1, 1, "a bucket as s3://BUCKET[/PREFIX]"),
 	}
 	cmd.Flags().BoolVar(&asJSON, "json", false, "machine-readable output")
-	addFlags(cmd.Flags(), encryption, envelope, connection, access)
+	addFlags(cmd.Flags(), encryption, envelope, reading, connection, access)
 	addFlag(cmd.Flags(), "config")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		c, err := readConfig(inputs{flags: cmd.Flags(), env: s.env, args: map[string][]string{"source": args}})

@@ -49,8 +49,6 @@ func envelopeSettings() []setting {
 			set: boolean(func(c *config) *bool { return &c.sealing.splice })},
 		{name: "require-mlock", group: envelope, bare: "true", help: "refuse the mount where data keys cannot be kept from swap",
 			set: boolean(func(c *config) *bool { return &c.sealing.RequireMlock })},
-		{name: "allow-key-id", group: envelope, arg: "KEY", list: true, help: "read objects under this KMS key as well; repeatable",
-			set: appended(func(c *config) *[]string { return &c.sealing.AllowKeyIDs })},
 		{name: "foreign", group: envelope, arg: "deny|read-only", def: "deny", help: "objects that are not sealed: refuse to open them, or let them be read",
 			set: oneOf(func(c *config) *string { return &c.sealing.foreign }, []string{"deny", readForeign})},
 		{name: "key-cache-ttl", group: envelope, arg: "TIME", def: "15m", help: "how long a data key is used before KMS is asked again: the delay of a revocation",

@@ -43,7 +43,7 @@ func openObject(ctx context.Context, in inputs, url, prefix string, seal *s3io.E
 	}
 	c.s3.Prefix, c.s3.ReadOnly, c.s3.StateDir = prefix, true, ""
 	c.s3.Policy = s3io.Policy{Mode: s3io.ModeS3} // any policy: nothing is written, no key is needed
-	c.s3.Envelope = seal
+	c.s3.Envelope, c.s3.Require = seal, s3io.RequireOff
 	b, err := s3io.Open(ctx, c.s3)
 	return openedBucket{b, "s3://" + c.source.bucket + "/" + prefix}, key, err
 }

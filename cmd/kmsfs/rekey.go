@@ -101,6 +101,7 @@ and kms:Decrypt on the new one, and to list, read and write in the bucket.`,
 func (r *rekeying) run(ctx context.Context) (err error) {
 	begun := time.Now()
 	r.c.s3.StateDir, r.c.s3.ReadOnly = "", r.dry
+	r.c.s3.Require = s3io.RequireOff // what is rewritten comes under the policy
 	r.c.s3.Envelope.PassForeign, r.c.s3.Envelope.WriteOnly = false, false
 	if len(r.from) == 0 {
 		r.c.s3.Envelope.AllowKeyIDs = nil // only what this command line says

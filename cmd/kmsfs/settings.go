@@ -14,6 +14,7 @@ type group string
 const (
 	encryption  group = "Encryption"
 	envelope    group = "Envelope"
+	reading     group = "Reading"
 	connection  group = "Connection"
 	access      group = "Access"
 	consistency group = "Consistency"
@@ -23,7 +24,7 @@ const (
 )
 
 // groups lists those that have flags.
-var groups = [...]group{encryption, envelope, connection, access, consistency, resources, running}
+var groups = [...]group{encryption, envelope, reading, connection, access, consistency, resources, running}
 
 // A setting is one value that can be given as a flag, after -o, as a variable
 // KMSFS_NAME, or in the configuration file.
@@ -51,6 +52,7 @@ const minMemory = 32 << 20
 // settings is the table that drives flags, -o, variables and the file.
 func settings() []setting {
 	list := append(encryptionSettings(), envelopeSettings()...)
+	list = append(list, readingSettings()...)
 	list = append(list, connectionSettings()...)
 	list = append(list, treeSettings()...)
 	list = append(list, resourceSettings()...)
