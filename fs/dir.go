@@ -155,6 +155,7 @@ func (d *dir) Setattr(_ context.Context, _ fusefs.FileHandle, in *fuse.SetAttrIn
 	}
 	d.attr.fill(&out.Attr, syscall.S_IFDIR, 0)
 	d.mu.Unlock()
+	out.Ino = d.StableAttr().Ino // which go-fuse leaves out of this answer
 	if keep {
 		d.f.queue.add(d, attrDelay)
 	}

@@ -123,6 +123,7 @@ func (n *file) fillLocked(out *fuse.Attr) {
 // makes as soon as a name is older than the TTL.
 func (n *file) Getattr(_ context.Context, _ fusefs.FileHandle, out *fuse.AttrOut) syscall.Errno {
 	n.fill(&out.Attr)
+	out.Ino = n.StableAttr().Ino // which go-fuse leaves out of what SETATTR answers
 	out.SetTimeout(n.f.o.AttrTTL)
 	return 0
 }
