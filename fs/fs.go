@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"maps"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -32,6 +31,9 @@ type FS struct {
 	caps  s3io.Capabilities
 
 	moves gate // shared by what uses a key, locked by directory renames
+
+	unsettled []*transfer // directory renames that failed half-way; guarded by moves
+
 	jobs  jobs
 	heads heads
 	queue *attrQueue
@@ -174,10 +176,15 @@ func (f *FS) Failures() []string {
 // apart does work on the mount's own context, so that nothing tears it, and
 // waits for it unless the caller dies.
 func (f *FS) apart(ctx context.Context, what string, work func(ctx context.Context) error) error {
+	return f.apartAs(ctx, func() string { return what }, work)
+}
+
+// apartAs is apart for work that says at any time what it is.
+func (f *FS) apartAs(ctx context.Context, what func() string, work func(ctx context.Context) error) error {
 	wait, stop := patient(ctx)
 	defer stop()
 	done := make(chan error, 1)
-	leave := f.jobs.enter(what)
+	leave := f.jobs.enterAs(what)
 	go func() {
 		defer leave()
 		done <- work(f.ctx)
@@ -200,16 +207,18 @@ func isKind(err error, k s3io.Kind) bool {
 type jobs struct {
 	mu   sync.Mutex
 	next int
-	now  map[int]string
+	now  map[int]func() string
 	idle chan struct{} // closed when now becomes empty; nil if nobody waits
 }
 
 // enter notes that what has begun; the result notes its end.
-func (j *jobs) enter(what string) (leave func()) {
+func (j *jobs) enter(what string) (leave func()) { return j.enterAs(func() string { return what }) }
+
+func (j *jobs) enterAs(what func() string) (leave func()) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	if j.now == nil {
-		j.now = make(map[int]string)
+		j.now = make(map[int]func() string)
 	}
 	id := j.next
 	j.next++
@@ -248,5 +257,10 @@ func (j *jobs) wait(ctx context.Context) error {
 func (j *jobs) list() []string {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	return slices.Sorted(maps.Values(j.now))
+	var lines []string
+	for _, what := range j.now {
+		lines = append(lines, what())
+	}
+	slices.Sort(lines)
+	return lines
 }

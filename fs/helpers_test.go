@@ -86,7 +86,7 @@ func fillBucket(t *testing.T, w *world, b *s3io.Bucket, prefix string, names []s
 	for i, n := range names {
 		objects[i].Key = prefix + n
 	}
-	check(t, side(context.Background(), objects, func(ctx context.Context, o s3io.Object) error {
+	check(t, side(context.Background(), parallel, objects, func(ctx context.Context, o s3io.Object) error {
 		_, err := b.Put(ctx, o.Key, strings.NewReader(""), 0, s3io.Attrs{Meta: map[string]string{"mode": "33200"}}, s3io.Condition{})
 		return err
 	}))

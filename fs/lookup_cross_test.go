@@ -16,7 +16,7 @@ import (
 func TestALookupThatCrossesARemovalBringsNothingBack(t *testing.T) {
 	for what, remove := range map[string]func(*FS) error{
 		"unlink": func(f *FS) error { return f.root.unlink(t.Context(), "f") },
-		"rename": func(f *FS) error { return f.root.rename(t.Context(), "f", f.root, "g", false) },
+		"rename": func(f *FS) error { return f.root.rename(t.Context(), "f", f.root, "g", false, &progress{}) },
 	} {
 		t.Run(what, func(t *testing.T) {
 			w := newWorld(t)

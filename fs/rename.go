@@ -3,7 +3,6 @@ package fs
 import (
 	"context"
 	"fmt"
-	"strings"
 	"syscall"
 	"time"
 
@@ -19,11 +18,12 @@ const renameNoReplace = 1
 func (d *dir) Rename(ctx context.Context, name string, to fusefs.InodeEmbedder, newName string, flags uint32) syscall.Errno {
 	path := d.pathIn(name)
 	target := to.(*dir)
-	err := d.f.apart(ctx, fmt.Sprintf("rename %s to %s", path, target.pathIn(newName)), func(ctx context.Context) error {
+	p := &progress{what: fmt.Sprintf("rename %s to %s", path, target.pathIn(newName))}
+	err := d.f.apartAs(ctx, p.String, func(ctx context.Context) error {
 		if flags&^renameNoReplace != 0 {
 			return &fault{syscall.EINVAL, "only RENAME_NOREPLACE is supported"}
 		}
-		return d.rename(ctx, name, target, newName, flags != 0)
+		return d.rename(ctx, name, target, newName, flags != 0, p)
 	})
 	return d.f.answerCommit("rename", path, renamed(err))
 }
@@ -37,7 +37,7 @@ func renamed(err error) error {
 	return err
 }
 
-func (d *dir) rename(ctx context.Context, name string, to *dir, newName string, noReplace bool) error {
+func (d *dir) rename(ctx context.Context, name string, to *dir, newName string, noReplace bool, p *progress) error {
 	if _, err := to.checkNew(newName); err != nil {
 		return err
 	}
@@ -64,7 +64,7 @@ func (d *dir) rename(ctx context.Context, name string, to *dir, newName string, 
 		if victim != nil && !ok {
 			return &fault{syscall.ENOTDIR, newName + " is not a directory"}
 		}
-		err = n.relocate(ctx, place{d, name}, place{to, newName}, over)
+		err = n.relocate(ctx, place{d, name}, place{to, newName}, over, p)
 	}
 	return err
 }
@@ -163,99 +163,4 @@ func (n *file) stay(o s3io.Object, x xattrs) {
 		n.changed = 1 // were part of the copy
 		n.f.queue.add(n, attrDelay)
 	}
-}
-
-// relocate moves a directory: everything below is copied, and deleted when all
-// is there. Commits and other renames wait meanwhile, so that no name is used
-// under the old prefix.
-func (d *dir) relocate(ctx context.Context, from, to place, over *dir) error {
-	if err := d.f.moves.lock(ctx); err != nil {
-		return err
-	}
-	defer d.f.moves.unlock()
-	if !from.has(d) {
-		return gone(from.name)
-	}
-	if over != nil && !to.has(over) {
-		return &fault{syscall.ESTALE, to.name + " was replaced or moved meanwhile"}
-	}
-	if err := d.onlyDirs(ctx); err != nil {
-		return err
-	}
-	release, err := d.holdAll(ctx)
-	defer release()
-	if err != nil {
-		return err
-	}
-	if over != nil {
-		_, _ = over.xattrs(ctx) // known in case it has to come back
-		if err := over.removeEmpty(ctx); err != nil {
-			return err
-		}
-	}
-	component, _, _ := componentOf(to.name)
-	oldPrefix, newPrefix := d.prefix(), to.d.prefix()+component+"/"
-	copies, err := d.f.moveAll(ctx, d, oldPrefix, newPrefix)
-	if err != nil {
-		if over != nil {
-			over.comeBack()
-		}
-		return err
-	}
-	from.d.lost(from.name)
-	d.f.tree.Lock()
-	if there := to.d.liveLocked(to.name); there != nil {
-		d.f.buryLocked(there)
-	}
-	d.f.moveLocked(d, to.d, to.name)
-	d.f.tree.Unlock()
-	files, dirs := d.below() // those too that were looked up meanwhile
-	for _, n := range files {
-		n.moved(copies)
-	}
-	for _, sub := range append(dirs, d) {
-		sub.moved(copies[oldPrefix+strings.TrimPrefix(sub.prefix(), newPrefix)])
-	}
-	to.d.made(component + "/")
-	return nil
-}
-
-// comeBack has the marker of a directory written again that was to be replaced.
-func (d *dir) comeBack() {
-	d.mu.Lock()
-	d.changed++
-	d.mu.Unlock()
-	d.f.queue.add(d, 0)
-}
-
-// holdAll commits every live file below d and keeps it and the directories
-// from changing until release is called, also by lookups, which find the old
-// keys gone before the new ones are known.
-func (d *dir) holdAll(ctx context.Context) (release func(), err error) {
-	var undo []func()
-	release = func() {
-		for _, f := range undo {
-			f()
-		}
-	}
-	files, dirs := d.below()
-	for _, sub := range append(dirs, d) {
-		sub.mark(+1)
-		undo = append(undo, func() { sub.mark(-1) })
-	}
-	for _, n := range files {
-		if err := n.gate.lock(ctx); err != nil {
-			return release, err
-		}
-		n.mark(+1)
-		undo = append(undo, func() {
-			n.mark(-1)
-			n.gate.unlock()
-		})
-		if err := n.commit(ctx); err != nil {
-			return release, err
-		}
-		n.dropWriter()
-	}
-	return release, nil
 }
