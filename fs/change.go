@@ -46,7 +46,8 @@ func (d *dir) newAttributes(ctx context.Context, mode uint32) attributes {
 
 // Create makes a file that exists here alone until it is committed: no request
 // is made while the kernel holds the directory's lock. That nobody else has
-// made the file is the condition of its first commit.
+// made the file is the condition of its first commit; Options.StrictExcl has it
+// asked for at once.
 func (d *dir) Create(ctx context.Context, name string, flags uint32, mode uint32, out *fuse.EntryOut) (*fusefs.Inode, fusefs.FileHandle, uint32, syscall.Errno) {
 	component, err := d.checkNew(name)
 	if err != nil {
@@ -55,7 +56,15 @@ func (d *dir) Create(ctx context.Context, name string, flags uint32, mode uint32
 	n := d.f.newFile(s3io.Object{})
 	n.attr = d.newAttributes(ctx, mode)
 	n.unsaved, n.cut = true, true
+	if flags&syscall.O_EXCL != 0 {
+		release, err := d.claim(ctx, n, name, component)
+		if err != nil {
+			return nil, nil, 0, d.f.answer("create", d.pathIn(name), err)
+		}
+		defer release()
+	}
 	n.opens, n.writers = 1, 1
+	n.keep(flags)
 	d.f.tree.Lock()
 	d.adoptLocked(ctx, name, n)
 	d.f.tree.Unlock()

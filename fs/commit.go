@@ -77,7 +77,7 @@ func (n *file) makeWriter(ctx context.Context) (*s3io.Writer, error) {
 	if n.w != nil {
 		return n.w, nil
 	}
-	cond := s3io.Condition{IfAbsent: true}
+	cond := s3io.Condition{IfAbsent: true, Exact: n.excl}
 	var base *s3io.Object
 	if n.obj.ETag != "" {
 		o := n.obj
@@ -97,6 +97,9 @@ func (n *file) makeWriter(ctx context.Context) (*s3io.Writer, error) {
 		}
 	}
 	w.SetAttrs(n.wantLocked())
+	if n.keeps {
+		w.Keep()
+	}
 	n.w, n.cut = w, false
 	return w, nil
 }
@@ -190,6 +193,24 @@ func (n *file) commitTo(ctx context.Context) error {
 		n.f.queue.add(n, never)
 	}
 	return nil
+}
+
+// publish commits what was written so far, as fsync would: something that has left
+// the machine is needed again, and lies in the object then.
+func (n *file) publish(ctx context.Context) error {
+	return n.f.apart(ctx, "publish "+n.f.path(n), func(ctx context.Context) error {
+		if err := n.begin(ctx); err != nil {
+			return err
+		}
+		defer n.end()
+		n.mu.Lock()
+		unsaved, err := n.unsaved, n.err
+		n.mu.Unlock()
+		if err != nil || !unsaved {
+			return err
+		}
+		return n.commitTo(ctx)
+	})
 }
 
 // appear keeps the directory from believing listings that were asked for before

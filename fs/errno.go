@@ -54,8 +54,6 @@ func errnoOf(err error, commit bool) syscall.Errno {
 		return own.errno
 	case errors.Is(err, errDying):
 		return syscall.EINTR
-	case errors.Is(err, s3io.ErrNotSequential):
-		return syscall.ENOTSUP
 	case errors.As(err, &theirs):
 		errno, ok := errnos[theirs.Kind]
 		switch {

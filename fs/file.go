@@ -2,6 +2,7 @@ package fs
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"syscall"
 	"time"
@@ -37,6 +38,7 @@ type file struct {
 
 	w       *s3io.Writer // nil until something is written
 	unsaved bool         // the content differs from obj
+	excl    bool         // created with O_EXCL: the first commit makes room for nobody else's file
 	cut     bool         // the content begins with nothing of obj, and w does not exist to say so
 	err     error        // why the content cannot be saved; sticks until the last writer closes
 	late    error        // what failed after the last close; told once
@@ -44,6 +46,7 @@ type file struct {
 
 	opens   int  // descriptors
 	writers int  // descriptors that may write
+	keeps   bool // one of them may read as well
 	leaving bool // being unlinked while nobody has it open
 	orphan  *orphan
 }
@@ -332,9 +335,19 @@ func (n *file) resize(ctx context.Context, size int64) error {
 		n.wroteLocked(0)
 		return nil
 	}
+	return n.edit(ctx, func(w *s3io.Writer) error { return w.Truncate(size) })
+}
+
+// edit changes the content by f. The gate is locked.
+func (n *file) edit(ctx context.Context, f func(*s3io.Writer) error) error {
 	w, err := n.makeWriter(ctx)
 	if err == nil {
-		err = w.Truncate(size)
+		err = f(w)
+	}
+	if errors.Is(err, s3io.ErrNotHeld) {
+		if err = n.commitTo(ctx); err == nil {
+			err = f(w)
+		}
 	}
 	n.mu.Lock()
 	defer n.mu.Unlock()

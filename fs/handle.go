@@ -51,6 +51,7 @@ func (n *file) Open(ctx context.Context, flags uint32) (fusefs.FileHandle, uint3
 		t.close()
 		return nil, 0, n.f.answerCommit("open", n.f.path(n), err)
 	}
+	n.keep(flags)
 	how := n.keepCache()
 	if !writes {
 		return r, how, 0
@@ -86,6 +87,20 @@ func (n *file) open(ctx context.Context, t *tap, writes, cut bool) error {
 		n.close(writes)
 	}
 	return err
+}
+
+// keep has what is written held on if the descriptor that is opened may read it
+// back.
+func (n *file) keep(flags uint32) {
+	if flags&syscall.O_ACCMODE != syscall.O_RDWR {
+		return
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.keeps = true
+	if n.w != nil {
+		n.w.Keep()
+	}
 }
 
 // unlock makes sure that what is to be read, or changed in part, can be opened,
@@ -223,34 +238,39 @@ func (h *writeHandle) Read(ctx context.Context, dest []byte, off int64) (fuse.Re
 	return h.n.read(ctx, &h.tap, dest, off)
 }
 
-// Write adds data. The caller may be interrupted while it waits for memory.
+// Write changes data. The caller may be interrupted while it waits for memory.
 func (h *writeHandle) Write(ctx context.Context, data []byte, off int64) (uint32, syscall.Errno) {
 	wait, stop := patient(ctx)
 	defer stop()
 	n := h.n
-	w, err := n.writer(wait)
+	done, err := n.write(wait, data, off)
+	if errors.Is(err, s3io.ErrNotHeld) {
+		if err = n.publish(wait); err == nil {
+			var more int
+			more, err = n.write(wait, data[done:], off+int64(done))
+			done += more
+		}
+	}
+	return uint32(done), n.f.answerCommit("write", n.f.path(n), err)
+}
+
+func (n *file) write(ctx context.Context, data []byte, off int64) (int, error) {
+	w, err := n.writer(ctx)
 	if err != nil {
-		return 0, n.f.answerCommit("write", n.f.path(n), err)
+		return 0, err
 	}
 	defer n.gate.unshare()
 	before := w.Size()
-	done, err := w.WriteAt(wait, data, off)
+	done, err := w.WriteAt(ctx, data, off)
 	n.mu.Lock()
+	defer n.mu.Unlock()
 	if done > 0 {
 		n.wroteLocked(before)
 	}
-	if err != nil && !interrupted(err) {
-		n.err = err
+	if broken := w.Err(); broken != nil { // else nothing is lost: there was no room, or no time
+		n.err = broken
 	}
-	n.mu.Unlock()
-	if err != nil {
-		return uint32(done), n.f.answerCommit("write", n.f.path(n), err)
-	}
-	return uint32(done), 0
-}
-
-func interrupted(err error) bool {
-	return errors.Is(err, errDying) || errors.Is(err, context.Canceled) || isKind(err, s3io.Interrupted)
+	return done, err
 }
 
 // Flush is close(2): it commits. It comes once per duplicated descriptor, and

@@ -172,22 +172,34 @@ func TestAppendAndTruncate(t *testing.T) {
 	m.wants("f", "again")
 }
 
-func TestRandomWritesAreRefusedAndStick(t *testing.T) {
+func TestWritesAnywhere(t *testing.T) {
 	w := newWorld(t)
 	m := w.mount(nil)
-	big := strings.Repeat("x", 24<<20)
-	m.write("f", big)
+	body := []byte(strings.Repeat("x", 24<<20))
+	m.write("f", string(body))
 	f, err := os.OpenFile(m.path("f"), os.O_WRONLY, 0)
 	check(t, err)
-	_, err = f.WriteAt([]byte("y"), 10<<20)
-	m.fails(err, syscall.ENOTSUP)
-	_, err = f.WriteAt([]byte("y"), int64(len(big)))
-	m.fails(err, syscall.ENOTSUP)
-	m.fails(f.Sync(), syscall.ENOTSUP)
-	m.fails(f.Close(), syscall.ENOTSUP)
-	m.wants("f", big)
-	appendTo(t, m.path("f"), "z") // the error ended with the last descriptor
-	m.wants("f", big+"z")
+	for _, off := range []int64{10 << 20, 0, 24<<20 - 1, 3 << 20} {
+		_, err = f.WriteAt([]byte("yz"), off)
+		check(t, err)
+		body = append(body[:off], append([]byte("yz"), body[min(off+2, int64(len(body))):]...)...)
+		m.wants("f", string(body))
+	}
+	_, err = f.WriteAt([]byte("y"), 1<<40)
+	m.fails(err, syscall.EFBIG)
+	check(t, f.Close()) // what is refused costs nothing that was accepted
+	m.wants("f", string(body))
+	f, err = os.Create(m.path("g")) // can only be read back, and written again, after it was published
+	check(t, err)
+	_, err = f.Write(body)
+	check(t, err)
+	m.wants("g", string(body))
+	_, err = f.WriteAt([]byte("new"), 12<<20)
+	check(t, err)
+	copy(body[12<<20:], "new")
+	m.wants("g", string(body))
+	check(t, f.Close())
+	m.wants("g", string(body))
 }
 
 func TestCloseReportsAndKeepsTheOldContent(t *testing.T) {

@@ -101,7 +101,11 @@ func (n *file) readUnsaved(p []byte) error {
 	if w == nil || len(p) == 0 {
 		return nil
 	}
-	k, err := w.ReadAt(p, 0)
+	k, err := w.ReadAt(p, 0, func(base s3io.Object, p []byte, off int64) error {
+		r := n.f.b.NewReader(base)
+		defer r.Close()
+		return readFull(r.ReadAt(n.f.ctx, p, off))
+	})
 	if k == len(p) {
 		return nil
 	}

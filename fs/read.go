@@ -34,7 +34,7 @@ func (n *file) readAt(ctx context.Context, t *tap, p []byte, off int64) (int, er
 		case unsaved && cut:
 			return 0, io.EOF
 		case unsaved:
-			k, err := n.readWritten(ctx, p, off)
+			k, err := n.readWritten(ctx, t, p, off)
 			if errors.Is(err, errNotWritten) && try < 3 {
 				continue
 			}
@@ -63,8 +63,8 @@ func (n *file) readAt(ctx context.Context, t *tap, p []byte, off int64) (int, er
 // errNotWritten says that there is nothing uncommitted any more.
 var errNotWritten = errors.New("committed meanwhile")
 
-// readWritten reads from the writer.
-func (n *file) readWritten(ctx context.Context, p []byte, off int64) (int, error) {
+// readWritten reads from the writer, and what that has in its base through t.
+func (n *file) readWritten(ctx context.Context, t *tap, p []byte, off int64) (int, error) {
 	w, err := n.writer(ctx)
 	if err != nil {
 		return 0, err
@@ -76,28 +76,25 @@ func (n *file) readWritten(ctx context.Context, p []byte, off int64) (int, error
 		n.gate.unshare()
 		return 0, errNotWritten
 	}
-	k, err := w.ReadAt(p, off)
+	k, err := w.ReadAt(p, off, func(base s3io.Object, p []byte, off int64) error {
+		return readFull(t.readAt(ctx, n.f.b, base, p, off))
+	})
 	n.gate.unshare()
 	if !errors.Is(err, s3io.ErrNotHeld) {
 		return k, err
 	}
-	err = n.f.apart(ctx, "publish "+n.f.path(n), func(ctx context.Context) error {
-		if err := n.begin(ctx); err != nil {
-			return err
-		}
-		defer n.end()
-		n.mu.Lock()
-		unsaved, err := n.unsaved, n.err
-		n.mu.Unlock()
-		if err != nil || !unsaved {
-			return err
-		}
-		return n.commitTo(ctx)
-	})
-	if err != nil {
+	if err := n.publish(ctx); err != nil {
 		return 0, err
 	}
 	return 0, errNotWritten
+}
+
+// readFull is the error of a read that has to find everything it asked for.
+func readFull(_ int, err error) error {
+	if errors.Is(err, io.EOF) {
+		return nil // at the end, where the rest is not asked for
+	}
+	return err
 }
 
 // tap is a descriptor's reader of the pinned object: it sees one sequence of

@@ -38,7 +38,6 @@ func TestErrnoTable(t *testing.T) {
 		{of(s3io.Unverified), syscall.EIO, syscall.EIO},
 		{of(s3io.Misconfigured), syscall.EIO, syscall.EIO},
 		{of(s3io.Other), syscall.EIO, syscall.EIO},
-		{fmt.Errorf("write: %w", s3io.ErrNotSequential), syscall.ENOTSUP, syscall.ENOTSUP},
 		{errDying, syscall.EINTR, syscall.EINTR},
 		{context.DeadlineExceeded, syscall.ETIMEDOUT, syscall.EIO},
 		// A missing credentials file is not "your file is gone".

@@ -26,7 +26,7 @@ func inodesAreStable(t *testing.T) { fromSuite(t, "inode numbers are stable") }
 
 func refusedNotSilent(t *testing.T) {
 	t.Run("operations", func(t *testing.T) { fromSuite(t, "what is not supported is refused") })
-	t.Run("random writes", func(t *testing.T) { fromSuite(t, "random writes are refused") })
+	t.Run("holes", func(t *testing.T) { fromSuite(t, "holes") })
 }
 
 func namesOfKeys(t *testing.T) {

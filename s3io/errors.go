@@ -68,10 +68,6 @@ func KindOf(err error) Kind {
 	return Other
 }
 
-// ErrNotSequential is returned by Writer.WriteAt and Writer.Truncate for a
-// change to bytes that the writer no longer holds.
-var ErrNotSequential = errors.New("random writes are not supported yet: write the file from start to end")
-
-// ErrNotHeld is returned by Writer.ReadAt for bytes that the writer no longer
-// holds: Commit, then read the object.
-var ErrNotHeld = errors.New("bytes are no longer held; commit and read the object")
+// ErrNotHeld is returned by a Writer for bytes that were sent and are held no more:
+// after Commit they lie in the base.
+var ErrNotHeld = errors.New("bytes were sent and are no longer held: commit first")

@@ -120,27 +120,9 @@ func (s schedule) split(n int64) int32 {
 	return int32(max(k, 1, (n+s.most()-1)/s.most()))
 }
 
-// pieceOf says which bytes of an object piece i (from 0) is, if the first size
-// bytes of its content are copied in k pieces that differ by at most one byte,
-// or frame; n is how much content the piece has. The first piece of a sealed
-// object has its header.
-func pieceOf(sealed bool, size int64, k, i int32) (n, from, to int64) {
-	unit := int64(1)
-	if sealed {
-		unit = frameSize
-	}
-	q, r := size/unit/int64(k), size/unit%int64(k)
-	from = int64(i)*q + min(int64(i), r)
-	if int64(i) < r {
-		q++
-	}
-	to = from + q
-	if !sealed {
-		return q, from, to
-	}
-	from, to = crypto.FrameOffset(uint32(from)+1), crypto.FrameOffset(uint32(to)+1)
-	if i == 0 {
-		from = 0
-	}
-	return q * unit, from, to
+// pieceOf says which bytes piece i (from 0) is, if the first size bytes of a file are
+// copied in k pieces of whole units that differ by one at most.
+func pieceOf(size, unit int64, k, i int32) (from, to int64) {
+	units := size / unit
+	return units * int64(i) / int64(k) * unit, units * int64(i+1) / int64(k) * unit
 }

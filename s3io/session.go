@@ -34,6 +34,8 @@ type session struct {
 	size  int64 // bytes of the file that are in parts
 	count int   // parts that are on their way
 	left  int64 // bytes of the file that are in them
+
+	whole bool // the writer has given it all parts
 }
 
 // newSession starts the upload of w, as the continuation of a sealed base
@@ -75,58 +77,86 @@ func (s *session) create(sp *splice) (err error) {
 type use uint8
 
 const (
-	done use = iota // of no use to anybody else: released at the end
-	kept            // read, and perhaps sent again, by the writer
-	last            // the same, and the object ends with them
+	done    use = iota // of no use to anybody else: released at the end
+	parked             // read, and perhaps dropped, by the writer: they go to the spool
+	kept               // read, and perhaps sent again, by the writer
+	last               // the same, and the object ends with them
+	closing            // of no use to anybody else, and the object ends with them
 )
+
+// mine says whether the writer has nothing to do with the pages any more.
+func (u use) mine() bool { return u == done || u == closing }
 
 // send uploads what p holds as part n. An abort waits for parts that are being
 // sent, because S3 may keep one that it gets after the abort; only very large
 // ones, which would take minutes, are cut short.
 // https://docs.aws.amazon.com/AmazonS3/latest/API/API_AbortMultipartUpload.html
 func (s *session) send(n int32, p *pages, then use) {
-	p.leave()
-	if then == done {
+	if then != parked {
+		p.leave()
+	}
+	if then.mine() {
 		p.mu = new(sync.RWMutex) // nobody else reads them: parts are sealed side by side
 	}
 	size := p.have.prefix()
 	s.run(size, func() (part, error) {
-		if then == done {
-			defer p.release()
+		sent, err := s.sendPages(n, p, size, then == last || then == closing)
+		switch {
+		case then.mine():
+			p.release()
+		case then == parked:
+			s.w.park(p)
 		}
+		return sent, err
+	})
+}
+
+func (s *session) sendPages(n int32, p *pages, size int64, end bool) (part, error) {
+	if err := s.enter(); err != nil {
+		return part{}, err
+	}
+	defer s.exit()
+	ctx := s.b.ctx
+	if size > s.b.writes.inCore {
+		ctx = s.ctx
+	}
+	if s.seals == nil {
+		content, size := newBody(p)
+		return s.b.uploadPart(ctx, s.up, n, content, size)
+	}
+	content, size, err := sealBody(s.seals, p.from, end, p)
+	if err != nil {
+		return part{}, classify(ctx, "seal a part of", s.w.key, err)
+	}
+	return s.b.uploadPart(ctx, s.up, n, content, size)
+}
+
+// copy makes part n of what src has there, pinned to src as it is now. Of a sealed
+// src these are whole frames, with its header where the file begins and its final
+// frame if the piece is final.
+func (s *session) copy(n int32, src Object, p piece) {
+	s.run(p.to-p.from, func() (part, error) {
 		if err := s.enter(); err != nil {
 			return part{}, err
 		}
 		defer s.exit()
-		ctx := s.b.ctx
-		if size > s.b.writes.inCore {
-			ctx = s.ctx
-		}
-		if s.seals == nil {
-			content, size := newBody(p)
-			return s.b.uploadPart(ctx, s.up, n, content, size)
-		}
-		content, size, err := sealBody(s.seals, p.from, then == last, p)
-		if err != nil {
-			return part{}, classify(ctx, "seal a part of", s.w.key, err)
-		}
-		return s.b.uploadPart(ctx, s.up, n, content, size)
+		from, to := storedAt(src, p)
+		return s.b.copyPart(s.b.ctx, s.up, n, src, from, to-from)
 	})
 }
 
-// copy copies the first size bytes of src to the k parts from 1, all pinned to
-// src as it is now. Of a sealed src these are whole frames, and its header.
-func (s *session) copy(src Object, size int64, k int32) {
-	for i := range k {
-		n, from, to := pieceOf(src.Form == Sealed, size, k, i)
-		s.run(n, func() (part, error) {
-			if err := s.enter(); err != nil {
-				return part{}, err
-			}
-			defer s.exit()
-			return s.b.copyPart(s.b.ctx, s.up, i+1, src, from, to-from)
-		})
+// storedAt says which bytes of an object piece p of its content is.
+func storedAt(o Object, p piece) (from, to int64) {
+	if o.Form != Sealed {
+		return p.from, p.to
 	}
+	if p.from > 0 {
+		from = crypto.FrameOffset(crypto.FrameAt(p.from))
+	}
+	if p.final {
+		return from, o.Stored
+	}
+	return from, crypto.FrameOffset(crypto.FrameAt(p.to))
 }
 
 // enter waits for the upload to exist and for a connection.

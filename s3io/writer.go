@@ -6,13 +6,15 @@ import (
 	"errors"
 	"maps"
 	"sync"
+	"sync/atomic"
 )
 
 // Bounds of what a Writer takes out of order.
 const (
-	window  = 16 << 20 // bytes that a write may lie ahead: requests of the kernel overtake each other
-	maxHole = 1 << 30  // bytes of the largest gap that is filled with zeros
-	maxGaps = 256      // gaps that may be open at once
+	window   = 16 << 20 // bytes that a write may lie ahead: requests of the kernel overtake each other
+	maxGaps  = 256      // gaps that may be open at once
+	sentGap  = 1 << 30  // bytes of the largest gap that is filled with zeros once parts were sent
+	maxZeros = 64 << 30 // bytes of a file that were never written: S3 has no holes, so they are sent
 )
 
 // maxPut is the largest file that goes out in one PutObject. A larger one is
@@ -22,14 +24,19 @@ const maxPut = 64 << 20
 // errAborted is what a Writer reports after Abort.
 var errAborted = errors.New("the writer was aborted")
 
-// A Writer replaces one object, or appends to it, by a file that is written
-// from its start to its end. Nothing is visible before Commit, and then all at
-// once. After it the Writer goes on as an append to what it committed. It is
-// safe for concurrent use; end it with Abort, also after the last Commit.
+// A Writer replaces one object by a file that is written anywhere, over that
+// object's content or over nothing. Nothing is visible before Commit, and then all
+// at once. After it the Writer goes on over what it committed. It is safe for
+// concurrent use; end it with Abort, also after the last Commit.
 //
-// The first part is kept until the commit, so that a header can be patched at
-// the end. Parts in between are sent as soon as they are full and are of no
-// access any more; the part that is being filled can be read and rewritten.
+// It begins as a stream: a file that is written, or appended to, in order is sent
+// while it is written. The first part is kept until the commit, so that a header
+// can be patched at the end; those in between are sent as soon as they are full,
+// and held no longer unless Keep says so. The first write that is not in order
+// makes it roam: from then on it holds, in memory and spool, what was written,
+// lets the base show through elsewhere, and sends nothing before the commit, which
+// copies what did not change. Only what was sent and is not held any more is of no
+// access: after a commit it lies in the base.
 //
 // Lock order: op, mu, state.
 type Writer struct {
@@ -41,19 +48,26 @@ type Writer struct {
 	// Changed only by the holder of op.
 	cond   Condition // of the next commit
 	whole  bool      // nothing is copied: the content is sealed anew
-	base   *Object   // that baseLen bytes are taken from
-	copied int64     // bytes from 0 that an upload copies from base; the rest of it is read
-	unread bool      // load has to be called before anything is written
-	loaded int64     // up to where it has read base
+	roams  bool      // bufs lie anywhere and apart, and nothing is sent before the commit
 	splice *splice   // how frames join those of a sealed base; set by load
-	next   int32     // part number of bufs[0]
-	start  int64     // offset of bufs[0] in the file
+
+	// Of a stream, by the holder of op.
+	copied int64 // bytes from 0 that an upload copies from base; the rest of it is read
+	unread bool  // load has to be called before anything is written
+	loaded int64 // up to where it has read base
+	next   int32 // part number of bufs[0]
+	start  int64 // offset of bufs[0] in the file
+
+	keeps atomic.Bool // parts that were sent are held on
 
 	// mu guards what readers see; it is held over no I/O but that of the spool.
-	mu      sync.RWMutex
-	baseLen int64    // bytes from 0 that are in base alone
-	head    *pages   // the first part, full and not sent yet; nil before that and over a base
-	bufs    []*pages // what is being filled: one part, more when writes are out of order
+	mu    sync.RWMutex
+	base  *Object  // what the file lies over
+	shows spans    // of base, where nothing below is held; a stream shows one span from 0
+	head  *pages   // the first part, full and not sent yet; nil before that and over a base
+	sent  []*pages // parts that were sent and are held
+	lost  spans    // what was sent and is held nowhere
+	bufs  []*pages // what is being filled: one part, more when writes are out of order or roam
 
 	state   sync.Mutex // guards the fields below, never held over I/O
 	size    int64
@@ -67,11 +81,11 @@ type Writer struct {
 }
 
 // NewWriter returns a writer for key. Without a base it makes a new file whose
-// first commit is subject to c. With a base it appends to that object; c, if
-// zero, becomes the condition that key still holds the base. The base may be of
-// another key, whose content is then copied. Every later commit is conditional
-// on the Writer's own last one. It sends nothing; what the server cannot copy of
-// a base, the first write reads and the commit sends again.
+// first commit is subject to c. With a base it changes that object; c, if zero,
+// becomes the condition that key still holds the base. The base may be of another
+// key, whose content is then copied. Every later commit is conditional on the
+// Writer's own last one. It sends nothing; what the server cannot copy of a base
+// is read, by the first write of a stream or by the commit, and sent again.
 //
 // A Writer without a base, or with one of another key, is Dirty from the
 // start: committed as it is, it makes an empty object, or a copy.
@@ -107,8 +121,8 @@ func (b *Bucket) newWriter(key string, base *Object, c Condition, whole bool) *W
 func (w *Writer) begin(base *Object, n int64) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.base, w.baseLen, w.start, w.next = base, n, 0, 1
-	w.splice = nil
+	w.base, w.shows, w.lost, w.start, w.next = base, upTo(n), nil, 0, 1
+	w.splice, w.roams = nil, false
 	if w.copied = w.copyable(base, n); w.copied > 0 {
 		w.start, w.next = w.copied, w.b.writes.parts.split(w.copied)+1
 	}
@@ -142,6 +156,11 @@ func (w *Writer) Size() int64 {
 	defer w.state.Unlock()
 	return w.size
 }
+
+// Keep has parts that are sent held on, in the spool, as long as there is room: who
+// reads or rewrites them then needs no commit before. It is for files that are
+// opened for reading and writing.
+func (w *Writer) Keep() { w.keeps.Store(true) }
 
 // Dirty says whether content or attributes differ from the last commit.
 func (w *Writer) Dirty() bool {

@@ -2,7 +2,9 @@ package s3io
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"net/http"
 
 	"github.com/dustin/go-humanize"
 
@@ -93,9 +95,42 @@ func (w *Writer) commit(a Attrs) (Object, error) {
 	return o, nil
 }
 
-// publish stores the content, small files in one PutObject, others by
-// completing their upload, and returns the attributes that went with it.
+// maxConflicts is how often one commit makes way for others.
+const maxConflicts = 4
+
+// publish stores the content, and returns the attributes that went with it. Where
+// somebody else was faster it asks what to do, and tries again.
 func (w *Writer) publish(a Attrs) (Object, Attrs, error) {
+	for n := 0; ; n++ {
+		o, sent, err := w.store(a)
+		if n == maxConflicts || !beaten(err) {
+			return o, sent, err
+		}
+		c, refused := w.b.reconcile(w.b.ctx, w.key, w.cond, err)
+		if refused != nil {
+			return Object{}, a, refused
+		}
+		w.cond = c
+		if status(err) == http.StatusConflict && !w.roam() { // else S3 has kept the upload
+			return Object{}, a, &Error{Kind: Stale, Op: opComplete, Key: w.key, Err: err,
+				Hint: "what was written is lost: S3 wants it sent again after a conflict, and it is held no more"}
+		}
+	}
+}
+
+// beaten says that the condition of a commit was not met. What else is Stale is a
+// base that changed.
+func beaten(err error) bool {
+	var e *Error
+	return errors.As(err, &e) && (e.Op == opPut || e.Op == opComplete) && (e.Kind == Stale || e.Kind == Exists)
+}
+
+// store is one attempt of publish: small files in one PutObject, others by
+// completing their upload.
+func (w *Writer) store(a Attrs) (Object, Attrs, error) {
+	if w.roams {
+		return w.storePatched(a)
+	}
 	size := w.Size()
 	if err := w.load(w.b.ctx); err != nil {
 		return Object{}, a, err
@@ -103,14 +138,11 @@ func (w *Writer) publish(a Attrs) (Object, Attrs, error) {
 	if err := w.fill(size); err != nil {
 		return Object{}, a, err
 	}
-	w.state.Lock()
-	up, err := w.up, w.err
-	w.state.Unlock()
-	if err != nil {
-		return Object{}, a, err
-	}
-	if up != nil || w.copied > 0 || size > maxPut {
-		up = w.session()
+	if w.uploading() || w.copied > 0 || size > maxPut {
+		up := w.session()
+		if !up.whole {
+			w.sendRest(up)
+		}
 		o, err := w.complete(up, size)
 		return o, up.attrs, err
 	}
@@ -122,23 +154,21 @@ func (w *Writer) publish(a Attrs) (Object, Attrs, error) {
 	return o, a, err
 }
 
-// held returns what the Writer holds in the order of the file.
-func (w *Writer) held() []*pages {
-	if w.head == nil {
-		return w.bufs
-	}
-	return append([]*pages{w.head}, w.bufs...)
+func (w *Writer) uploading() bool {
+	w.state.Lock()
+	defer w.state.Unlock()
+	return w.up != nil
 }
 
-// complete sends the parts that were held back and completes the upload.
-func (w *Writer) complete(up *session, size int64) (Object, error) {
+// sendRest sends the parts of a stream that were held back.
+func (w *Writer) sendRest(up *session) {
+	up.whole = true
 	var tail *pages // one at most: fill has closed the gaps
 	for _, p := range w.bufs {
 		if p.have.prefix() > 0 {
 			tail = p
 		}
 	}
-	sealing := w.b.seals(w.key)
 	if w.head != nil {
 		then := kept
 		if tail == nil && w.next == 2 {
@@ -146,12 +176,16 @@ func (w *Writer) complete(up *session, size int64) (Object, error) {
 		}
 		up.send(1, w.head, then)
 	}
-	if tail == nil && sealing && (w.head == nil || w.next > 2) {
+	if tail == nil && w.b.seals(w.key) && (w.head == nil || w.next > 2) {
 		tail = w.b.writes.newPages(w.start, 0, &w.mu) // an empty final frame
 	}
 	if tail != nil {
 		up.send(w.next, tail, last)
 	}
+}
+
+// complete makes the parts that were sent an object.
+func (w *Writer) complete(up *session, size int64) (Object, error) {
 	parts, n, err := up.wait()
 	if err == nil && n != size {
 		err = fmt.Errorf("%d bytes were sent of a file of %d", n, size)
@@ -163,7 +197,7 @@ func (w *Writer) complete(up *session, size int64) (Object, error) {
 		return Object{}, err
 	}
 	stored := size
-	if sealing {
+	if w.b.seals(w.key) {
 		stored = crypto.SealedSize(size)
 	}
 	o, err := w.b.completeUpload(w.b.ctx, up.up, parts, stored, w.cond)
@@ -177,11 +211,14 @@ func (w *Writer) complete(up *session, size int64) (Object, error) {
 	return o, nil
 }
 
-// proceed goes on as an append to o. A small file stays in memory while
-// there is plenty: it would have to be read again.
+// proceed goes on over o. A small file stays in memory while there is plenty: it
+// would have to be read again.
 func (w *Writer) proceed(o Object) {
 	w.cond = Condition{IfMatch: o.ETag}
-	if used, _ := w.b.writes.mem.inUse(); o.Size < minPart && w.baseLen == 0 && w.start == 0 && used <= w.b.writes.mem.total/2 {
+	used, _ := w.b.writes.mem.inUse()
+	if !w.roams && o.Size < minPart && len(w.shows) == 0 && w.start == 0 && used <= w.b.writes.mem.total/2 {
+		w.mu.Lock()
+		defer w.mu.Unlock()
 		w.base = &o
 		return
 	}

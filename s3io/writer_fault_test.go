@@ -169,7 +169,7 @@ func TestWriterReadsAndSizesDuringACommit(t *testing.T) {
 		}()
 		<-h.reached
 		p := make([]byte, 7)
-		if _, err := w.ReadAt(p, 0); err != nil || string(p) != "content" {
+		if _, err := w.ReadAt(p, 0, r.fromBase); err != nil || string(p) != "content" {
 			t.Fatalf("read during a commit: %q, %v", p, err)
 		}
 		if w.Size() != 7 || !w.Dirty() || w.Err() != nil {

@@ -22,24 +22,39 @@ const maxReplaced = 1<<31 - maxObject/crypto.Stride
 // of them, unless they are less than a part. Of a sealed base these are whole
 // frames without the final one, or none where it has to be sealed anew.
 func (w *Writer) copyable(base *Object, n int64) int64 {
-	if w.whole || n < minPart {
+	if n < minPart || !w.copies(base) {
 		return 0
 	}
 	if !w.b.seals(w.key) {
 		return n
 	}
-	e := w.b.opts.Envelope
-	if base.Form != Sealed || !base.Head || e.NoSplice || !w.b.capabilities().CopyIfMatch ||
-		e.Scope == crypto.ScopeObject && base.Key != w.key {
-		return 0
-	}
-	regular := int64(crypto.FinalFrame(base.Stored)-1) * frameSize
-	n = min(n-n%frameSize, regular)
+	n = min(n-n%frameSize, regular(base))
 	if n < minPart || replaced(base, n) > maxReplaced {
 		return 0
 	}
 	return n
 }
+
+// copies says whether parts of base can become parts of the file as they are stored.
+func (w *Writer) copies(base *Object) bool {
+	if w.whole || base == nil {
+		return false
+	}
+	e := w.b.opts.Envelope
+	return !w.b.seals(w.key) || base.Form == Sealed && base.Head && !e.NoSplice && w.b.capabilities().CopyIfMatch &&
+		(e.Scope != crypto.ScopeObject || base.Key == w.key)
+}
+
+// unit returns where parts of the file can begin and end.
+func (w *Writer) unit() int64 {
+	if w.b.seals(w.key) {
+		return frameSize
+	}
+	return 1
+}
+
+// regular returns how much of a sealed object is in all frames but the final one.
+func regular(o *Object) int64 { return int64(crypto.FinalFrame(o.Stored)-1) * frameSize }
 
 // replaced returns how many frames of base's message an object lacks that takes
 // over the first n bytes. That is known before the object is written, and bounds,
@@ -64,26 +79,29 @@ func (w *Writer) load(ctx context.Context) error {
 			return err
 		}
 	}
-	for w.loaded < w.baseLen {
+	shown := w.shows.prefix()
+	for w.loaded < shown {
 		if err := w.loadPiece(ctx, r); err != nil {
 			return err
 		}
 	}
 	if w.copied > 0 && w.b.seals(w.key) {
-		if err := w.join(ctx, r); err != nil {
+		open, err := w.join(ctx, r, w.copied-1)
+		if err != nil {
 			return err
 		}
+		w.splice = &splice{open: open, replaced: replaced(w.base, w.copied)}
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.baseLen, w.unread = w.copied, false
+	w.shows, w.unread = upTo(w.copied), false
 	return nil
 }
 
 // loadPiece reads what falls into one part, by one GET.
 func (w *Writer) loadPiece(ctx context.Context, r *Reader) error {
 	buf, at := w.buffer(w.loaded)
-	n := min(w.baseLen-w.loaded, buf.size-at)
+	n := min(w.shows.prefix()-w.loaded, buf.size-at)
 	// Room first: a wait for it with the answer at hand would keep a connection
 	// from the uploads that have to end before there is room.
 	if err := buf.reserve(ctx, at, at+n); err != nil {
@@ -99,18 +117,17 @@ func (w *Writer) loadPiece(ctx context.Context, r *Reader) error {
 	return nil
 }
 
-// join finds out what opens the base. A frame that it has opened proves that it
-// belongs to the header which is going to be copied.
-func (w *Writer) join(ctx context.Context, r *Reader) error {
+// join finds out what opens the base. A frame that it has opened, such as that of
+// the byte at off, proves that it belongs to the header which is going to be copied.
+func (w *Writer) join(ctx context.Context, r *Reader, off int64) (*crypto.Opener, error) {
 	if r.message.opened.Load() == nil {
-		from := r.stream(ctx, w.copied-1, 1)
+		from := r.stream(ctx, off, 1)
 		defer from.close()
 		if _, err := io.ReadFull(from, make([]byte, 1)); err != nil {
-			return err
+			return nil, err
 		}
 	}
-	w.splice = &splice{open: r.message.opened.Load().Opener, replaced: replaced(w.base, w.copied)}
-	return nil
+	return r.message.opened.Load().Opener, nil
 }
 
 // openerOf returns what opens o, which was just committed, as far as that is
@@ -147,7 +164,8 @@ func (w *Writer) lastPage(size int64) []byte {
 // page that the next upload has to send again. Without room in memory, load
 // will read that.
 func (w *Writer) goOn(open *crypto.Opener, page []byte) {
-	if w.copied == 0 || open == nil || w.baseLen-w.copied != int64(len(page)) {
+	shown := w.shows.prefix()
+	if w.copied == 0 || open == nil || shown-w.copied != int64(len(page)) {
 		return
 	}
 	if len(page) > 0 {
@@ -162,10 +180,10 @@ func (w *Writer) goOn(open *crypto.Opener, page []byte) {
 		}
 	}
 	w.splice = &splice{open: open, replaced: replaced(w.base, w.copied)}
-	w.loaded = w.baseLen
+	w.loaded = shown
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.baseLen, w.unread = w.copied, false
+	w.shows, w.unread = upTo(w.copied), false
 }
 
 // stream is a source as an io.Reader, with its deadline.

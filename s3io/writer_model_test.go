@@ -48,11 +48,11 @@ func sizes(most int64) *rapid.Generator[int64] {
 
 // runModel applies random operations to a Writer and to a byte slice.
 func runModel(t *rapid.T, r *rig, key string) {
-	m := &model{r: r, key: key, seed: rapid.Uint64().Draw(t, "seed")}
-	m.w = r.b.NewWriter(key, nil, Condition{IfAbsent: true})
+	m := &model{r: r, key: key, seed: rapid.Uint64().Draw(t, "seed"), keep: rapid.Bool().Draw(t, "keep")}
+	m.begin(nil, Condition{IfAbsent: true})
 	defer func() { m.w.Abort() }()
-	for range rapid.IntRange(1, 7).Draw(t, "steps") {
-		switch rapid.IntRange(0, 9).Draw(t, "op") {
+	for range rapid.IntRange(1, 9).Draw(t, "steps") {
+		switch rapid.IntRange(0, 12).Draw(t, "op") {
 		case 0, 1, 2, 3:
 			m.write(t, int64(len(m.want)), sizes(7<<20).Draw(t, "append"))
 		case 4: // two writes that overtook each other
@@ -60,24 +60,29 @@ func runModel(t *rapid.T, r *rig, key string) {
 			at := int64(len(m.want))
 			m.write(t, at+n, n)
 			m.write(t, at, n)
-		case 5: // a change anywhere
+		case 5, 6: // a change anywhere
 			m.write(t, m.place(t), sizes(200_000).Draw(t, "rewrite"))
-		case 6:
-			m.truncate(t, m.place(t)+rapid.SampledFrom([]int64{0, 0, 1, 3 << 20}).Draw(t, "more"))
 		case 7:
-			m.read(t, m.place(t), 100_000)
+			m.truncate(t, m.place(t)+rapid.SampledFrom([]int64{0, 0, 1, 3 << 20}).Draw(t, "more"))
 		case 8:
+			m.zero(t, m.place(t), sizes(6<<20).Draw(t, "zeros"))
+		case 9: // a hole
+			m.write(t, int64(len(m.want))+rapid.SampledFrom([]int64{1, 70_000, window + 1}).Draw(t, "gap"), 10)
+		case 10:
+			m.read(t, m.place(t), 100_000)
+		case 11:
 			m.commit(t)
-		case 9:
+		case 12:
 			m.commit(t)
 			m.w.Abort()
 			base := m.object
-			m.w = r.b.NewWriter(key, &base, Condition{})
+			m.begin(&base, Condition{})
 		}
 		if m.w.Size() != int64(len(m.want)) {
 			t.Fatalf("size %d, want %d", m.w.Size(), len(m.want))
 		}
 	}
+	m.read(t, 0, int64(len(m.want))+1)
 	m.commit(t)
 	if err := r.b.Delete(context.Background(), m.object); err != nil { // the sandbox holds it in memory
 		t.Fatal(err)
@@ -90,7 +95,30 @@ type model struct {
 	w      *Writer
 	want   []byte
 	seed   uint64
+	keep   bool
 	object Object
+}
+
+func (m *model) begin(base *Object, c Condition) {
+	m.w = m.r.b.NewWriter(m.key, base, c)
+	if m.keep {
+		m.w.Keep()
+	}
+}
+
+// held does f, once more after a commit if it needs what is held no more.
+func (m *model) held(t *rapid.T, what string, f func() error) {
+	err := f()
+	if errors.Is(err, ErrNotHeld) {
+		if m.keep {
+			t.Fatalf("%s: what was to be kept is not held", what)
+		}
+		m.commit(t)
+		err = f()
+	}
+	if err != nil {
+		t.Fatalf("%s of %d bytes: %v", what, len(m.want), err)
+	}
 }
 
 // place returns an offset within the file, near one of its ends or anywhere.
@@ -103,38 +131,47 @@ func (m *model) place(t *rapid.T) int64 {
 func (m *model) write(t *rapid.T, off, n int64) {
 	m.seed++
 	p := randomBytes(m.seed, n)
-	k, err := m.w.WriteAt(context.Background(), p, off)
-	if err != nil && (!errors.Is(err, ErrNotSequential) || off == int64(len(m.want))) {
-		t.Fatalf("write of %d at %d of %d: %v", n, off, len(m.want), err)
-	}
-	if k > 0 {
-		m.want = append(m.want, make([]byte, max(0, off+int64(k)-int64(len(m.want))))...)
-		copy(m.want[off:], p[:k])
-	}
+	m.held(t, fmt.Sprintf("write of %d at %d", n, off), func() error {
+		k, err := m.w.WriteAt(context.Background(), p, off)
+		m.extend(off + int64(k))
+		if k > 0 {
+			copy(m.want[off:], p[:k])
+		}
+		off, p = off+int64(k), p[k:]
+		return err
+	})
+}
+
+func (m *model) extend(size int64) {
+	m.want = append(m.want, make([]byte, max(0, size-int64(len(m.want))))...)
 }
 
 func (m *model) truncate(t *rapid.T, size int64) {
-	err := m.w.Truncate(size)
-	if errors.Is(err, ErrNotSequential) && size != 0 && size < int64(len(m.want)) {
-		return
-	}
-	if err != nil {
-		t.Fatalf("truncate to %d of %d: %v", size, len(m.want), err)
-	}
-	m.want = append(m.want, make([]byte, max(0, size-int64(len(m.want))))...)[:size]
+	m.held(t, fmt.Sprint("truncate to ", size), func() error { return m.w.Truncate(size) })
+	m.extend(size)
+	m.want = m.want[:size]
+}
+
+func (m *model) zero(t *rapid.T, off, n int64) {
+	m.held(t, fmt.Sprintf("%d zeros at %d", n, off), func() error { return m.w.Zero(off, n) })
+	clear(m.want[off:min(off+n, int64(len(m.want)))])
 }
 
 func (m *model) read(t *rapid.T, off, n int64) {
 	got := make([]byte, n)
-	k, err := m.w.ReadAt(got, off)
-	if err != nil && err != io.EOF && !errors.Is(err, ErrNotHeld) {
-		t.Fatalf("read at %d of %d: %v", off, len(m.want), err)
-	}
-	if want := m.want[off:min(int64(len(m.want)), off+int64(k))]; !bytes.Equal(got[:k], want) {
-		t.Fatalf("read at %d of %d: other bytes at %d", off, len(m.want), firstDifference(got[:k], want))
-	}
-	if err == io.EOF && off+int64(k) != int64(len(m.want)) {
-		t.Fatalf("end of file at %d of %d", off+int64(k), len(m.want))
+	m.held(t, fmt.Sprint("read at ", off), func() error {
+		k, err := m.w.ReadAt(got, off, m.r.fromBase)
+		if end := k < len(got); end != (err == io.EOF) {
+			return fmt.Errorf("%d of %d bytes: %w", k, len(got), err)
+		}
+		got = got[:k]
+		if err == io.EOF {
+			err = nil
+		}
+		return err
+	})
+	if want := m.want[off:min(int64(len(m.want)), off+n)]; !bytes.Equal(got, want) {
+		t.Fatalf("read %d at %d of %d: other bytes at %d", len(got), off, len(m.want), firstDifference(got, want))
 	}
 }
 

@@ -24,12 +24,15 @@ type pages struct {
 	size     int64       // most bytes that it takes
 	viaSpool bool        // pages leave memory as soon as they are full
 	spare    func() bool // called when memory is scarce; says whether it freed some
+	drop     func() bool // called when the spool is full; says whether it freed some
 
 	mu     *sync.RWMutex // guards the fields below; the writer's
 	table  []page
 	chunks []*chunk // all memory that table points into
 	have   spans    // bytes that were written
 	left   bool     // leave was called
+
+	parked chan struct{} // closed when they were sent, and are only kept
 }
 
 // page is where frameSize bytes are; the zero page is nowhere.
@@ -147,6 +150,9 @@ func (p *pages) replaced(ctx context.Context, i, in int, b []byte) (slot, error)
 		return old.slot, p.spool.write(old.slot, b)
 	}
 	s, err := p.spool.alloc(ctx)
+	if errors.Is(err, errSpoolFull) && p.drop != nil && p.drop() {
+		s, err = p.spool.alloc(ctx)
+	}
 	if err != nil {
 		return 0, err
 	}
@@ -180,7 +186,7 @@ func (p *pages) park(i int) {
 // remember gives page i a place in memory, or returns errScarce.
 func (p *pages) remember(ctx context.Context, i int) error {
 	want := small
-	if i >= pagesPerLarge && !p.viaSpool {
+	if i >= pagesPerLarge && !p.viaSpool && !p.at(i-1).isNone() { // what is scattered takes little
 		want = large
 	}
 	c, err := p.memory(ctx, want)

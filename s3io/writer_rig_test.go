@@ -134,6 +134,14 @@ func (r *rig) stored(key string) ([]byte, bool) {
 	return p, err == nil
 }
 
+// fromBase is what a Writer reads its base with.
+func (r *rig) fromBase(base Object, p []byte, off int64) error {
+	reader := r.b.NewReader(base)
+	defer reader.Close()
+	_, err := reader.ReadAt(context.Background(), p, off)
+	return err
+}
+
 // meta returns the user metadata of key.
 func (r *rig) meta(key string) map[string]string {
 	out, err := r.b.s3.HeadObject(context.Background(), &s3.HeadObjectInput{Bucket: aws.String(sandbox.Bucket), Key: &key})

@@ -89,7 +89,7 @@ func TestReadsWhatIsBeingSent(t *testing.T) {
 				for _, off := range []int64{0, frameSize - 3, size - 300_001, size - 7} {
 					readers.Go(func() {
 						got := make([]byte, 200_000)
-						n, err := w.ReadAt(got, off)
+						n, err := w.ReadAt(got, off, r.fromBase)
 						if err != nil && err != io.EOF && !errors.Is(err, ErrNotHeld) || n == 0 || !bytes.Equal(got[:n], want[off:off+int64(n)]) {
 							t.Errorf("read at %d: %d bytes, %v", off, n, err)
 						}
@@ -129,7 +129,7 @@ func TestSmallFileGoesOn(t *testing.T) {
 				r.wantMessage(t, o, before, true, want)
 				before = o.Header
 				got := make([]byte, len(want))
-				if _, err := w.ReadAt(got, 0); err != nil || !bytes.Equal(got, want) {
+				if _, err := w.ReadAt(got, 0, r.fromBase); err != nil || !bytes.Equal(got, want) {
 					t.Fatalf("commit %d reads back otherwise at %d: %v", i, firstDifference(got, want), err)
 				}
 			}
@@ -167,7 +167,7 @@ func TestSealedPagesGoToTheSpool(t *testing.T) {
 		t.Fatalf("the first page is not sealed in the spool: %+v", at)
 	}
 	got := make([]byte, 1<<20)
-	if _, err := w.ReadAt(got, 1); err != nil || !bytes.Equal(got, want[1:1+len(got)]) {
+	if _, err := w.ReadAt(got, 1, r.fromBase); err != nil || !bytes.Equal(got, want[1:1+len(got)]) {
 		t.Fatalf("it reads otherwise from %d on: %v", firstDifference(got, want[1:]), err)
 	}
 	r.wantMessage(t, mustCommit(t, w, Attrs{}), first.Header, true, want)

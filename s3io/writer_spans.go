@@ -42,6 +42,42 @@ func (s spans) cut(end int64) spans {
 	return nil
 }
 
+// upTo returns the span of n bytes from 0.
+func upTo(n int64) spans { return spans(nil).add(0, n) }
+
+// within returns what of s lies in [from, to).
+func (s spans) within(from, to int64) spans {
+	var in spans
+	for _, x := range s {
+		in = in.add(max(x.from, from), min(x.to, to))
+	}
+	return in
+}
+
+// minus returns what of s is not in t.
+func (s spans) minus(t spans) spans {
+	var left spans
+	for _, x := range s {
+		for _, y := range t {
+			if y.to <= x.from || x.to <= y.from {
+				continue
+			}
+			left = left.add(x.from, y.from)
+			x.from = y.to
+		}
+		left = left.add(x.from, x.to)
+	}
+	return left
+}
+
+// total returns how many bytes s has.
+func (s spans) total() (n int64) {
+	for _, x := range s {
+		n += x.to - x.from
+	}
+	return n
+}
+
 // prefix returns how many bytes from 0 are there without a gap.
 func (s spans) prefix() int64 {
 	if len(s) > 0 && s[0].from == 0 {

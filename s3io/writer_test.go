@@ -164,30 +164,52 @@ func TestWriterRefusesWhatItNoLongerHolds(t *testing.T) {
 		w := r.b.NewWriter("file", nil, Condition{})
 		want := randomBytes(5, 3*minPart+100)
 		mustWrite(t, w, want, 0)
-		if _, err := w.WriteAt(t.Context(), []byte("x"), minPart+1); !errors.Is(err, ErrNotSequential) {
+		if _, err := w.WriteAt(t.Context(), []byte("x"), minPart+1); !errors.Is(err, ErrNotHeld) {
 			t.Fatalf("a change to a sent part: %v", err)
 		}
-		if _, err := w.ReadAt(make([]byte, 1), minPart+1); !errors.Is(err, ErrNotHeld) {
+		if _, err := w.ReadAt(make([]byte, 1), minPart+1, r.fromBase); !errors.Is(err, ErrNotHeld) {
 			t.Fatalf("a read of a sent part: %v", err)
 		}
-		if err := w.Truncate(minPart + 1); !errors.Is(err, ErrNotSequential) {
+		if err := w.Truncate(minPart + 1); !errors.Is(err, ErrNotHeld) {
 			t.Fatalf("truncate to a sent part: %v", err)
 		}
-		if _, err := w.WriteAt(t.Context(), []byte("x"), 3<<30); !errors.Is(err, ErrNotSequential) {
+		if err := w.Zero(minPart+1, 1); !errors.Is(err, ErrNotHeld) {
+			t.Fatalf("a hole in a sent part: %v", err)
+		}
+		if _, err := w.WriteAt(t.Context(), []byte("x"), 3<<30); !errors.Is(err, ErrNotHeld) {
 			t.Fatalf("a write far ahead: %v", err)
 		}
-		if _, err := w.WriteAt(t.Context(), []byte("x"), maxParts*minPart); KindOf(err) != TooLarge {
-			t.Fatalf("a write beyond the last part: %v", err)
-		}
-		if err := w.Truncate(maxParts*minPart + 1); KindOf(err) != TooLarge {
-			t.Fatalf("truncate beyond the last part: %v", err)
-		}
 		got := make([]byte, 200)
-		if n, err := w.ReadAt(got, 3*minPart+50); n != 50 || err != io.EOF || !bytes.Equal(got[:n], want[3*minPart+50:]) {
+		if n, err := w.ReadAt(got, 3*minPart+50, r.fromBase); n != 50 || err != io.EOF || !bytes.Equal(got[:n], want[3*minPart+50:]) {
 			t.Fatalf("ReadAt at the end: %d, %v", n, err)
 		}
 		mustCommit(t, w, Attrs{})
 		r.wantContent(t, "file", want)
+		mustWrite(t, w, []byte("x"), minPart+1)
+		want[minPart+1] = 'x'
+		mustCommit(t, w, Attrs{})
+		r.wantContent(t, "file", want)
+		w.Abort()
+	})
+}
+
+func TestWriterRefusesWhatCannotBeStored(t *testing.T) {
+	inBoth(t, func(t *testing.T, m mode) {
+		r := m.rig(t, Options{PartSize: minPart})
+		w := r.b.NewWriter("file", nil, Condition{})
+		mustWrite(t, w, []byte("x"), 0)
+		for _, size := range []int64{maxParts * minPart, maxZeros + 2, 1 << 40} {
+			if _, err := w.WriteAt(t.Context(), []byte("x"), size); KindOf(err) != TooLarge {
+				t.Errorf("a write at %d: %v", size, err)
+			}
+			if err := w.Truncate(size + 1); KindOf(err) != TooLarge {
+				t.Errorf("truncate to %d: %v", size, err)
+			}
+		}
+		check(t, w.Truncate(1<<30))
+		check(t, w.Truncate(1))
+		mustCommit(t, w, Attrs{})
+		r.wantContent(t, "file", []byte("x"))
 		w.Abort()
 	})
 }
@@ -203,7 +225,7 @@ func TestWriterFillsHoles(t *testing.T) {
 		mustWrite(t, w, []byte("middle"), 30<<20)
 		check(t, w.Truncate(40<<20))
 		got := make([]byte, 10)
-		if _, err := w.ReadAt(got, 35<<20); err != nil || !bytes.Equal(got, make([]byte, 10)) {
+		if _, err := w.ReadAt(got, 35<<20, r.fromBase); err != nil || !bytes.Equal(got, make([]byte, 10)) {
 			t.Fatalf("a hole reads as %q, %v", got, err)
 		}
 		mustCommit(t, w, Attrs{})
@@ -288,7 +310,7 @@ func wantSticky(t *testing.T, w *Writer, err error) {
 	if _, again := w.Commit(t.Context(), Attrs{}); again != err {
 		t.Fatalf("Commit after %v: %v", err, again)
 	}
-	if _, again := w.ReadAt(make([]byte, 1), 0); again != err {
+	if _, again := w.ReadAt(make([]byte, 1), 0, nil); again != err {
 		t.Fatalf("ReadAt after %v: %v", err, again)
 	}
 	if again := w.Truncate(0); again != err {

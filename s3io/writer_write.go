@@ -7,12 +7,11 @@ import (
 	"slices"
 )
 
-// WriteAt copies p to off. Writes are expected in order, up to 16 MiB apart;
-// the first part, and the one that is being filled, can be written again. A
-// gap that stays open reads as zeros. Changes to anything else are
-// ErrNotSequential; beyond what S3 can store they are TooLarge; without room
-// in memory and spool NoSpace. It returns how much it took. ctx only ends the
-// wait for room, with Kind Interrupted.
+// WriteAt copies p to off. A gap that stays open reads as zeros. ErrNotHeld says
+// that off lies in what was sent and is held no more: after a Commit it can be
+// written. Beyond what S3 can store it is TooLarge; without room in memory and
+// spool NoSpace. It returns how much it took. ctx only ends the wait for room,
+// with Kind Interrupted.
 func (w *Writer) WriteAt(ctx context.Context, p []byte, off int64) (int, error) {
 	if err := w.lock(ctx); err != nil {
 		return 0, err
@@ -20,6 +19,9 @@ func (w *Writer) WriteAt(ctx context.Context, p []byte, off int64) (int, error) 
 	defer w.unlock()
 	if err := w.ready(off, int64(len(p))); err != nil {
 		return 0, err
+	}
+	if w.unread && off < w.shows.prefix() && w.shows.prefix() >= minPart {
+		w.roam()
 	}
 	if err := w.load(ctx); err != nil {
 		return 0, w.refused(ctx, err)
@@ -50,7 +52,7 @@ func (w *Writer) ready(off, n int64) error {
 		return &Error{Kind: TooLarge, Op: "write", Key: w.key,
 			Err: fmt.Errorf("%d bytes at %d: with S3's %d parts this file can have %d bytes", n, off, maxParts, limit)}
 	}
-	return nil
+	return w.hollow(off)
 }
 
 // grow notes that bytes up to end were written.
@@ -65,7 +67,7 @@ func (w *Writer) grow(end int64) {
 func (w *Writer) refused(ctx context.Context, err error) error {
 	var known *Error
 	switch {
-	case errors.Is(err, ErrNotSequential):
+	case errors.Is(err, ErrNotHeld):
 		return err
 	case errors.Is(err, errSpoolFull):
 		return noRoom(w.key, err)
@@ -86,47 +88,54 @@ func noRoom(key string, err error) error {
 
 // writeSome writes the bytes of p that fall into one part.
 func (w *Writer) writeSome(ctx context.Context, p []byte, off int64) (int, error) {
-	if off < w.start {
-		if w.head == nil || off >= w.head.size {
-			return 0, ErrNotSequential
-		}
-		return w.head.writeAt(ctx, p[:min(int64(len(p)), w.head.size-off)], off)
-	}
-	if err := w.approach(off); err != nil {
+	buf, err := w.place(off)
+	if err != nil {
 		return 0, err
 	}
-	buf, at := w.buffer(off)
+	at := off - buf.from
 	n, err := buf.writeAt(ctx, p[:min(int64(len(p)), buf.size-at)], at)
-	w.turn()
+	if !w.roams {
+		w.turn()
+	}
 	return n, err
 }
 
-// approach closes the gap before a write at off where it is too wide to be a
-// matter of order: such a gap is a hole, which reads as zeros.
-func (w *Writer) approach(off int64) error {
+// place returns what holds off, or is going to.
+func (w *Writer) place(off int64) (*pages, error) {
+	switch {
+	case w.roams:
+		return w.segment(off), nil
+	case off >= w.start && w.follows(off):
+		buf, _ := w.buffer(off)
+		return buf, nil
+	case w.head != nil && off < w.head.size:
+		return w.head, nil
+	case w.roam():
+		return w.segment(off), nil
+	case off < w.start || off-w.end() > sentGap:
+		return nil, ErrNotHeld
+	}
+	err := w.fill(off)
+	if w.end() > w.Size() { // zeros that are sent are part of the file
+		w.grow(w.end())
+	}
+	buf, _ := w.buffer(off)
+	return buf, err
+}
+
+// follows reports whether a write at off can be a matter of order.
+func (w *Writer) follows(off int64) bool {
 	end := w.end()
-	if off-end > maxHole {
-		return ErrNotSequential
-	}
-	if off-end > window {
-		err := w.fill(off)
-		if w.end() > w.Size() { // zeros that are sent are part of the file
-			w.grow(w.end())
-		}
-		return err
-	}
-	if off > end && slices.ContainsFunc(w.bufs, func(p *pages) bool { return len(p.have) > maxGaps }) {
-		return ErrNotSequential
-	}
-	return nil
+	return off <= end || off-end <= window &&
+		!slices.ContainsFunc(w.bufs, func(p *pages) bool { return len(p.have) > maxGaps })
 }
 
 // end returns up to where the file is written without a gap.
 func (w *Writer) end() int64 {
 	if len(w.bufs) == 0 {
-		return max(w.start, w.baseLen)
+		return max(w.start, w.shows.prefix())
 	}
-	return max(w.start+w.bufs[0].have.prefix(), w.baseLen)
+	return max(w.start+w.bufs[0].have.prefix(), w.shows.prefix())
 }
 
 // fill writes zeros wherever nothing was written below to. It is not
@@ -151,7 +160,7 @@ func (w *Writer) buffer(off int64) (*pages, int64) {
 		if i == len(w.bufs) {
 			s := w.b.writes
 			buf := s.newPages(from, s.parts.size(w.next+int32(i)), &w.mu)
-			buf.spare = w.spare
+			buf.spare, buf.drop = w.spare, w.drop
 			w.mu.Lock()
 			w.bufs = append(w.bufs, buf)
 			w.mu.Unlock()
@@ -171,16 +180,25 @@ func (w *Writer) spare() bool { return w.head != nil && w.head.spill() }
 // kept, the others are sent.
 func (w *Writer) turn() {
 	for len(w.bufs) > 0 && w.bufs[0].have.prefix() == w.bufs[0].size {
-		full := w.bufs[0]
+		full, then := w.bufs[0], done
+		if w.keeps.Load() {
+			then = parked
+		}
 		w.mu.Lock()
 		w.bufs = w.bufs[1:]
 		w.start += full.size
-		if w.next == 1 {
+		switch {
+		case w.next == 1:
 			w.head = full
+		case then == parked:
+			full.parked = make(chan struct{})
+			w.sent = append(w.sent, full)
+		default:
+			w.lost = w.lost.add(full.from, full.from+full.size)
 		}
 		w.mu.Unlock()
 		if w.next > 1 {
-			w.session().send(w.next, full, done)
+			w.session().send(w.next, full, then)
 		}
 		w.next++
 	}
@@ -193,8 +211,11 @@ func (w *Writer) session() *session {
 	defer w.state.Unlock()
 	if w.up == nil {
 		w.up = newSession(w, w.attrsLocked(), w.splice)
-		if w.copied > 0 {
-			w.up.copy(*w.base, w.copied, w.next-1)
+		for i := range w.next - 1 {
+			if w.copied > 0 {
+				from, to := pieceOf(w.copied, w.unit(), w.next-1, i)
+				w.up.copy(i+1, *w.base, piece{from: from, to: to})
+			}
 		}
 	}
 	return w.up

@@ -129,22 +129,6 @@ func directWrites(t *testing.T, s *harness.Server) {
 	}
 }
 
-func randomWritesRefused(t *testing.T, s *harness.Server) {
-	m := s.Mount(t)
-	body := harness.Random(7, 30<<20)
-	harness.Write(t, m.Path("f"), body)
-	f, err := os.OpenFile(m.Path("f"), os.O_RDWR, 0)
-	harness.Must(t, err)
-	_, err = f.WriteAt([]byte("x"), 12<<20)
-	harness.WantErrno(t, "write in the middle", err, syscall.ENOTSUP)
-	f.Close()
-	harness.Want(t, m.Path("f"), body)
-	for _, size := range []int64{12 << 20, 1 << 20, 100} { // shorter is possible: the object's start is copied
-		harness.Must(t, os.Truncate(m.Path("f"), size))
-		harness.Equal(t, "object", s.Get(t, "f"), body[:size])
-	}
-}
-
 func randomReads(t *testing.T, s *harness.Server) {
 	body := harness.Random(3, 15<<20) // MinIO takes no larger body from the client's SDK over TLS
 	s.Put(t, "f", body)

@@ -1,0 +1,79 @@
+package s3io
+
+import (
+	"fmt"
+	"io"
+)
+
+// ReadAt reads what the file has now. What lies in the base alone is read by
+// fromBase, once for each run, and no lock is held meanwhile. What was sent and is
+// held nowhere is ErrNotHeld: Commit, and read the object. It returns io.EOF at
+// the end.
+func (w *Writer) ReadAt(p []byte, off int64, fromBase func(base Object, p []byte, off int64) error) (int, error) {
+	for {
+		n, base, missing, err := w.readHeld(p, off)
+		if err != nil && err != io.EOF {
+			return 0, err
+		}
+		var failed error
+		for _, x := range missing {
+			if failed = fromBase(*base, p[x.from-off:x.to-off], x.from); failed != nil {
+				break
+			}
+		}
+		if failed == nil {
+			return n, err
+		}
+		w.mu.RLock()
+		rebased := w.base != base
+		w.mu.RUnlock()
+		if !rebased { // else our own commit may have replaced it
+			return 0, failed
+		}
+	}
+}
+
+// readHeld reads what is held into p, and returns how much of it is in the file
+// and what is missing there of base.
+func (w *Writer) readHeld(p []byte, off int64) (n int, base *Object, missing spans, err error) {
+	w.mu.RLock()
+	defer w.mu.RUnlock()
+	w.state.Lock()
+	size, err := w.size, w.err
+	w.state.Unlock()
+	if err != nil {
+		return 0, nil, nil, err
+	}
+	end := max(off, min(off+int64(len(p)), size))
+	if end < off+int64(len(p)) {
+		err = io.EOF
+	}
+	p = p[:end-off]
+	if len(w.lost.within(off, end)) > 0 {
+		return 0, nil, nil, ErrNotHeld
+	}
+	clear(p) // what nobody has written reads as zeros
+	missing = w.shows.within(off, end)
+	for _, buf := range w.held() {
+		for _, x := range buf.have.within(off-buf.from, end-buf.from) {
+			from, to := x.from+buf.from, x.to+buf.from
+			if err := buf.readAtLocked(p[from-off:to-off], x.from); err != nil {
+				return 0, nil, nil, fmt.Errorf("read back what was written to %q: %w", w.key, err)
+			}
+			missing = missing.minus(spans{{from, to}})
+		}
+	}
+	return len(p), w.base, missing, err
+}
+
+// held returns all that is held, in the order of the file. The caller has op or mu.
+func (w *Writer) held() []*pages {
+	if w.head == nil && len(w.sent) == 0 {
+		return w.bufs
+	}
+	var all []*pages
+	if w.head != nil {
+		all = append(all, w.head)
+	}
+	return append(append(all, w.sent...), w.bufs...)
+}
