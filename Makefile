@@ -7,9 +7,10 @@ export PATH := /usr/local/go/bin:$(PATH)
 PREFIX ?= /usr/local
 DESTDIR ?=
 FUZZTIME ?= 30s
+SOAKTIME ?= 10m
 
 .DEFAULT_GOAL := build
-.PHONY: build demo test race lint cover integration oracle oracle-go fuzz bench servers deps clean help install
+.PHONY: build demo test race lint cover integration oracle oracle-go fuzz soak bench servers deps clean help install
 
 build: ## Build bin/kmsfs
 	go build -trimpath -o bin/kmsfs ./cmd/kmsfs
@@ -49,6 +50,9 @@ servers: deps ## Build the third-party servers of the integration tests into .bi
 
 fuzz: deps ## Fuzz every target for FUZZTIME (30s)
 	@scripts/fuzz $(FUZZTIME)
+
+soak: deps ## Run random programs on mounts and on a plain directory for SOAKTIME (10m)
+	KMSFS_TEST_MODEL_TIME=$(SOAKTIME) go test -v -count=1 -timeout 90m -run TestModel ./integration/posix
 
 bench: deps servers ## Measure against the SDK alone on MinIO, all files on tmpfs
 	@dir=$$(mktemp -d /dev/shm/kmsfs-bench-XXXXXX); trap 'rm -rf "$$dir"' EXIT; \
