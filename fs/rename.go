@@ -125,7 +125,8 @@ func (n *file) moveTo(ctx context.Context, to *dir, name, key string, target s3i
 	if target.ETag != "" {
 		cond = s3io.Condition{IfMatch: target.ETag}
 	}
-	old, err := n.copyTo(ctx, key, cond)
+	cond.Exact = noReplace
+	old, err := n.copyOver(ctx, key, cond)
 	if isKind(err, s3io.Exists) && !noReplace {
 		return &fault{syscall.ESTALE, "the target was made by somebody else meanwhile: " + err.Error()}
 	}
