@@ -27,9 +27,9 @@ func TestSealedFilesShowWhatTheyAre(t *testing.T) {
 	key := w.box.KMS.KeyARN(sandbox.KeyAlias)
 	for name, want := range map[string]string{
 		"user.kmsfs.format":             "envelope",
-		"user.kmsfs.key":                key,
-		"user.kmsfs.envelope-key":       key,
-		"user.kmsfs.encryption-context": `{"aws:s3:arn":"arn:aws:s3:::demo"}`,
+		"user.kmsfs.kms_key_id":         key,
+		"user.kmsfs.envelope_key_ids":   key,
+		"user.kmsfs.encryption_context": `{"aws:s3:arn":"arn:aws:s3:::demo"}`,
 	} {
 		if got := xattr(t, m.path("f"), name); got != want {
 			t.Errorf("%s is %q, want %q", name, got, want)

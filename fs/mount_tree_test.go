@@ -154,8 +154,8 @@ func TestDirectories(t *testing.T) {
 	_, err = unix.Getxattr(m.path("x"), "user.none", nil)
 	m.fails(err, syscall.ENODATA)
 	mode := make([]byte, 100)
-	if n, err := unix.Getxattr(m.path("x"), xattrMode, mode); err != nil || string(mode[:n]) != "aws:kms" {
-		t.Errorf("%s is %q, %v", xattrMode, mode[:max(n, 0)], err)
+	if n, err := unix.Getxattr(m.path("x"), xattrSSE, mode); err != nil || string(mode[:n]) != "aws:kms" {
+		t.Errorf("%s is %q, %v", xattrSSE, mode[:max(n, 0)], err)
 	}
 }
 

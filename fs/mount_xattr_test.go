@@ -3,8 +3,10 @@
 package fs
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"strings"
 	"syscall"
@@ -86,7 +88,8 @@ func TestXattrsAnswerAsTheManPagesSay(t *testing.T) {
 				t.Errorf("user.a is %q after it was removed", got)
 			}
 			m.fails(unix.Setxattr(path, "user.big", make([]byte, 2049), 0), unix.ENOSPC)
-			m.fails(unix.Setxattr(path, "user.kmsfs.mode", []byte("none"), 0), unix.EPERM)
+			m.fails(unix.Setxattr(path, "user.kmsfs.sse", []byte("none"), 0), unix.EPERM)
+			m.fails(unix.Removexattr(path, "user.kmsfs.sse"), unix.EPERM)
 			m.fails(unix.Setxattr(path, "user.\xff", []byte("1"), 0), unix.EINVAL)
 			for name, value := range map[string]string{"security.selinux": "x", "trusted.x": "x", "system.posix_acl_access": "\x02\x00\x00\x00"} {
 				m.fails(unix.Setxattr(path, name, []byte(value), 0), unix.ENOTSUP)
@@ -229,6 +232,46 @@ func TestXattrsOfAnotherHost(t *testing.T) {
 	if got := xattr(t, m.path("f"), "user.n"); got != "theirs" {
 		t.Errorf("user.n is %q", got)
 	}
+}
+
+// What S3 and the header say is shown, on directories of their markers, and
+// where they say nothing there is no attribute.
+func TestXattrsShowTheEncryption(t *testing.T) {
+	inBothModes(t, func(t *testing.T, mode func(*served)) {
+		w := newWorld(t)
+		m := w.mount(mode)
+		m.write("f", "content")
+		check(t, os.Mkdir(m.path("d"), 0755))
+		key := w.box.KMS.KeyARN(sandbox.KeyAlias)
+		want := map[string]map[string]string{}
+		for name, at := range map[string]string{"f": "f", "d": "d/"} {
+			o := w.head(w.other(), at)
+			want[name] = map[string]string{"sse": o.Encryption.Algorithm, "kms_key_id": cmp.Or(o.Encryption.KeyID, "absent"),
+				"bucket_key": fmt.Sprint(o.Encryption.Algorithm == s3io.ModeKMS), "format": "plain",
+				"etag": o.ETag, "version_id": cmp.Or(o.VersionID, "absent"),
+				"encryption_context": "absent", "envelope_key_ids": "absent", "last_error": "absent", "mode": "absent"}
+		}
+		if f := want["f"]; f["sse"] != s3io.ModeKMS {
+			f["format"], f["kms_key_id"], f["envelope_key_ids"] = "envelope", key, key
+			f["encryption_context"] = `{"aws:s3:arn":"arn:aws:s3:::demo"}`
+		}
+		shown := func(way string) {
+			for name, all := range want {
+				for attr, value := range all {
+					if got := xattr(t, m.path(name), xattrPrefix+attr); got != value {
+						t.Errorf("%s: %s of %s is %q, want %q", way, attr, name, got, value)
+					}
+				}
+			}
+		}
+		shown("known")
+		m.close()
+		m = w.mount(func(c *served) { mode(c); c.FS.PosixAttrs = false })
+		shown("asked for")
+		if got := xattrNames(t, m.path("f")); got != "" {
+			t.Errorf("listed: %q", got)
+		}
+	})
 }
 
 // s3fs keeps attributes as URL-encoded JSON of base64 in one metadata value.

@@ -52,6 +52,7 @@ func (x *xattrs) stored(want s3io.Attrs) {
 // bearer is a node with extended attributes.
 type bearer interface {
 	node
+	stored() s3io.Object
 	xattrs(ctx context.Context) (map[string][]byte, error) // not to be changed
 	changeXattrs(ctx context.Context, edit func(all map[string][]byte) error) error
 }
@@ -152,23 +153,37 @@ func (d *dir) changeXattrs(ctx context.Context, edit func(map[string][]byte) err
 	return nil
 }
 
-// getxattr answers getxattr(2) for what is kept.
+// getxattr answers getxattr(2).
 func (f *FS) getxattr(ctx context.Context, n bearer, name string, dest []byte) (uint32, syscall.Errno) {
-	if errno := f.keeps(name); errno != 0 {
-		return 0, errno
-	}
 	wait, stop := patient(ctx)
 	defer stop()
-	all, err := n.xattrs(wait)
+	var value string
+	var err error
+	if strings.HasPrefix(name, xattrPrefix) {
+		value, err = f.virtual(wait, n, name)
+	} else if errno := f.keeps(name); errno != 0 {
+		return 0, errno
+	} else {
+		value, err = f.keptXattr(wait, n, name)
+	}
 	if err != nil {
 		return 0, f.answer("getxattr", f.path(n), err)
 	}
-	value, ok := all[name]
-	if !ok {
-		return 0, errnoNoXattr
-	}
-	return xattrValue(string(value), dest)
+	return xattrValue(value, dest)
 }
+
+// keptXattr returns an attribute that somebody set.
+func (f *FS) keptXattr(ctx context.Context, n bearer, name string) (string, error) {
+	all, err := n.xattrs(ctx)
+	value, ok := all[name]
+	if err == nil && !ok {
+		err = errNoXattr
+	}
+	return string(value), err
+}
+
+// errNoXattr says that a node has no such attribute.
+var errNoXattr = &fault{errnoNoXattr, "there is no such attribute"}
 
 // listxattr answers listxattr(2): names of what is kept, each with a zero byte.
 func (f *FS) listxattr(ctx context.Context, n bearer, dest []byte) (uint32, syscall.Errno) {
@@ -219,15 +234,15 @@ func (f *FS) removexattr(ctx context.Context, n bearer, name string) syscall.Err
 }
 
 func (f *FS) changeXattr(ctx context.Context, op string, n bearer, name string, change func(map[string][]byte) error) syscall.Errno {
+	if strings.HasPrefix(name, xattrPrefix) {
+		return f.answer(op, f.path(n), &fault{syscall.EPERM, "names that begin with " + xattrPrefix + " are read-only"})
+	}
 	if errno := f.keeps(name); errno != 0 {
 		return errno
 	}
 	wait, stop := patient(ctx)
 	defer stop()
 	err := f.writable()
-	if err == nil && strings.HasPrefix(name, xattrPrefix) {
-		err = &fault{syscall.EPERM, "names that begin with " + xattrPrefix + " are read-only"}
-	}
 	if err == nil {
 		err = n.changeXattrs(wait, change)
 	}

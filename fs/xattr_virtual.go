@@ -1,6 +1,7 @@
 package fs
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"strconv"
@@ -12,16 +13,22 @@ import (
 )
 
 // Read-only extended attributes that show what the mount knows. They are not
-// listed, lest tools try to copy them.
+// listed, lest tools try to copy them. Symbolic links and special files have
+// none: the kernel knows user.* on files and directories alone.
+// https://man7.org/linux/man-pages/man7/xattr.7.html
 const (
-	xattrPrefix      = "user.kmsfs."
-	xattrLastError   = xattrPrefix + "last_error"         // on the root
-	xattrMode        = xattrPrefix + "mode"               // on files: aws:kms, ...
-	xattrKey         = xattrPrefix + "key"                // ARN as S3 says it; where it names none, that of the envelope
-	xattrBucketKey   = xattrPrefix + "bucket-key"         // true or false
-	xattrFormat      = xattrPrefix + "format"             // plain, envelope or foreign
-	xattrEnvelopeKey = xattrPrefix + "envelope-key"       // ARNs of the keys that open an envelope object, by spaces
-	xattrContext     = xattrPrefix + "encryption-context" // of an envelope object, as JSON
+	xattrPrefix    = "user.kmsfs."
+	xattrLastError = xattrPrefix + "last_error" // on the root
+
+	// On files, and on directories that have a marker. What S3 does not tell is absent.
+	xattrSSE       = xattrPrefix + "sse"                // aws:kms, ...
+	xattrKMSKey    = xattrPrefix + "kms_key_id"         // ARN as S3 says it; where it names none, those of the envelope
+	xattrBucketKey = xattrPrefix + "bucket_key"         // true or false
+	xattrContext   = xattrPrefix + "encryption_context" // of an envelope object, as JSON: S3 never discloses its own
+	xattrEnvelope  = xattrPrefix + "envelope_key_ids"   // ARNs of the keys that open an envelope object, by spaces
+	xattrFormat    = xattrPrefix + "format"             // plain, envelope or foreign
+	xattrETag      = xattrPrefix + "etag"               // with its quotes
+	xattrVersion   = xattrPrefix + "version_id"         // "null" where versioning is suspended
 )
 
 var (
@@ -35,7 +42,8 @@ var (
 	_ fusefs.NodeRemovexattrer = (*dir)(nil)
 )
 
-// Getxattr shows what is kept, and on the root the last error.
+// Getxattr shows what is kept, how the directory's marker is encrypted, and on
+// the root the last error.
 func (d *dir) Getxattr(ctx context.Context, name string, dest []byte) (uint32, syscall.Errno) {
 	if name == xattrLastError && d == d.f.root {
 		return xattrValue(d.f.LastError(), dest)
@@ -60,28 +68,21 @@ func (d *dir) Removexattr(ctx context.Context, name string) syscall.Errno {
 
 // Getxattr shows what is kept, and how the file's object is encrypted.
 func (n *file) Getxattr(ctx context.Context, name string, dest []byte) (uint32, syscall.Errno) {
-	if !strings.HasPrefix(name, xattrPrefix) {
-		return n.f.getxattr(ctx, n, name, dest)
-	}
-	wait, stop := patient(ctx)
-	defer stop()
+	return n.f.getxattr(ctx, n, name, dest)
+}
+
+// stored returns the file's object as far as it is known.
+func (n *file) stored() s3io.Object {
 	n.mu.Lock()
-	o := n.obj
-	n.mu.Unlock()
-	if o.ETag == "" {
-		return 0, errnoNoXattr
-	}
-	if !o.Head || o.Encryption.Algorithm == "" {
-		var err error
-		if o, err = n.f.b.Head(wait, o.Key); err != nil {
-			return 0, n.f.answer("getxattr", n.f.path(n), err)
-		}
-	}
-	value, ok := virtual(o, name)
-	if !ok {
-		return 0, errnoNoXattr
-	}
-	return xattrValue(value, dest)
+	defer n.mu.Unlock()
+	return n.obj
+}
+
+// stored returns the directory's marker as far as it is known.
+func (d *dir) stored() s3io.Object {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.marker
 }
 
 // Setxattr keeps an attribute with the object.
@@ -99,9 +100,27 @@ func (n *file) Removexattr(ctx context.Context, name string) syscall.Errno {
 	return n.f.removexattr(ctx, n, name)
 }
 
-// virtual returns the value of a read-only attribute of o. What the object's
-// metadata does not tell is absent.
-func virtual(o s3io.Object, name string) (value string, ok bool) {
+// virtual returns a read-only attribute of n, which may take a HEAD.
+func (f *FS) virtual(ctx context.Context, n bearer, name string) (string, error) {
+	o := n.stored()
+	if o.ETag == "" {
+		return "", errNoXattr
+	}
+	if !o.Head || o.Encryption.Algorithm == "" {
+		var err error
+		if o, err = f.b.Head(ctx, o.Key); err != nil {
+			return "", err
+		}
+	}
+	value, err := disclose(o, name)
+	if err == nil && value == "" {
+		err = errNoXattr
+	}
+	return value, err
+}
+
+// disclose returns the value of a read-only attribute of o, "" where there is none.
+func disclose(o s3io.Object, name string) (string, error) {
 	var keys []string
 	if o.Header != nil {
 		for _, e := range o.Header.EDKs {
@@ -110,27 +129,28 @@ func virtual(o s3io.Object, name string) (value string, ok bool) {
 	}
 	envelope := strings.Join(keys, " ")
 	switch name {
-	case xattrMode:
-		return o.Encryption.Algorithm, true
+	case xattrSSE:
+		return o.Encryption.Algorithm, nil
+	case xattrKMSKey:
+		return cmp.Or(o.Encryption.KeyID, envelope), nil
 	case xattrBucketKey:
-		return strconv.FormatBool(o.Encryption.BucketKey), true
+		return strconv.FormatBool(o.Encryption.BucketKey), nil
+	case xattrEnvelope:
+		return envelope, nil
 	case xattrFormat:
-		return formats[o.Form], true
-	case xattrKey:
-		if o.Encryption.KeyID == "" {
-			return envelope, true
-		}
-		return o.Encryption.KeyID, true
-	case xattrEnvelopeKey:
-		return envelope, o.Header != nil
+		return formats[o.Form], nil
+	case xattrETag:
+		return o.ETag, nil
+	case xattrVersion:
+		return o.VersionID, nil
 	case xattrContext:
 		if o.Header == nil {
-			return "", false
+			return "", nil
 		}
 		text, err := json.Marshal(o.Header.Context())
-		return string(text), err == nil
+		return string(text), err
 	}
-	return "", false
+	return "", nil
 }
 
 // formats are the words for forms.
