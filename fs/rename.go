@@ -112,7 +112,8 @@ func (n *file) relocate(ctx context.Context, from, to place, over *file, noRepla
 }
 
 // moveTo copies the file over target, which is empty where nothing was known
-// to be, and deletes the source only then.
+// to be, and deletes the source only then. What somebody else put there
+// meanwhile is dealt with as the mount's policy says.
 func (n *file) moveTo(ctx context.Context, to *dir, name, key string, target s3io.Object, noReplace bool) error {
 	n.mu.Lock()
 	there, x := n.obj.Key == key && n.obj.ETag != "", n.x
