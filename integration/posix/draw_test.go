@@ -5,9 +5,6 @@ import (
 	"pgregory.net/rapid"
 )
 
-// anywhere says whether what the mount does not do yet is part of programs.
-const anywhere = false
-
 // slots is how many files each worker may have open.
 const slots = 3
 
@@ -80,7 +77,7 @@ func two(name, step string, flags int) kind {
 
 // kinds are what programs consist of.
 func kinds() []kind {
-	all := []kind{
+	return append(writingAnywhere(), []kind{
 		opening("create", unix.O_CREAT|unix.O_RDWR, unix.O_CREAT|unix.O_WRONLY),
 		opening("open", unix.O_RDONLY, unix.O_RDWR, unix.O_WRONLY, unix.O_RDWR|unix.O_NOFOLLOW, unix.O_RDONLY|unix.O_DIRECTORY),
 		opening("open to cut", unix.O_TRUNC|unix.O_RDWR, unix.O_TRUNC|unix.O_CREAT|unix.O_WRONLY, unix.O_TRUNC|unix.O_RDONLY),
@@ -120,17 +117,14 @@ func kinds() []kind {
 		}},
 		{"getxattr", func(d draw) op { return op{Kind: "getxattr", Path: d.path("path"), Name: d.xattr()} }},
 		{"rmxattr", func(d draw) op { return op{Kind: "rmxattr", Path: d.path("path"), Name: d.xattr()} }},
-	}
-	if anywhere {
-		all = append(all, writingAnywhere()...)
-	}
-	return all
+	}...)
 }
 
 func (d draw) xattr() string {
 	return pick(d, "name", "user.a", "user.Ünï", "user.long.name.of.an.attribute")
 }
 
+// writingAnywhere are the steps that change content elsewhere than at its end.
 func writingAnywhere() []kind {
 	return []kind{
 		{"pwrite", func(d draw) op {
