@@ -37,6 +37,7 @@ func (b *Bucket) BeginMove(from, to string, over bool) (*Move, error) {
 
 // Copy copies src, which HEAD told of, to where it goes.
 func (m *Move) Copy(ctx context.Context, src Object, c Condition) (Object, error) {
+	c.Exact = true // a conflict in one object is one in the directory
 	dst := m.e.To + strings.TrimPrefix(src.Key, m.e.From)
 	return m.b.Copy(ctx, src, dst, Attrs{Meta: src.Meta, commit: m.b.twin(m.e, src.ETag, dst)}, c)
 }
