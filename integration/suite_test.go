@@ -19,7 +19,7 @@ func TestSuite(t *testing.T) {
 	if runtime.GOMAXPROCS(0) == 1 {
 		modes = []harness.Mode{harness.Envelope}
 	}
-	if chosen := os.Getenv(modeVariable); chosen != "" {
+	if chosen := os.Getenv(harness.ModeVariable); chosen != "" {
 		modes = []harness.Mode{harness.Mode(chosen)}
 	}
 	for _, mode := range modes {

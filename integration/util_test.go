@@ -2,8 +2,6 @@ package integration
 
 import (
 	"context"
-	"os"
-	"runtime"
 	"testing"
 	"time"
 
@@ -16,23 +14,10 @@ import (
 // patience bounds every single wait of a test.
 const patience = time.Minute
 
-// modeVariable chooses the mode of tests that can run in several: sse, envelope
-// or both.
-const modeVariable = "KMSFS_TEST_MODE"
-
-// sandboxed starts a sandbox in the mode that the promises are tested in:
-// SSE-KMS alone, or on one processor envelope mode beside it. In envelope mode
-// alone those about the server's encryption have nothing to test, and fail.
+// sandboxed starts a sandbox in the mode that the promises are tested in.
 func sandboxed(t testing.TB) *harness.Server {
 	t.Helper()
-	mode := harness.Mode(os.Getenv(modeVariable))
-	if mode == "" {
-		mode = harness.SSE
-		if runtime.GOMAXPROCS(0) == 1 {
-			mode = harness.Both
-		}
-	}
-	return harness.Sandbox(t).In(t, mode)
+	return harness.Sandbox(t).In(t, harness.ChosenMode())
 }
 
 // within fails the test if f does not return in time.
