@@ -19,12 +19,15 @@ import (
 func copiesKeepAll(t *testing.T) {
 	s := sandboxed(t)
 	body := harness.Random(1, 6<<20)
-	s.Put(t, "f", body, func(in *s3.PutObjectInput) {
+	dressed := func(in *s3.PutObjectInput) {
 		in.ContentType, in.CacheControl = aws.String("text/x-special"), aws.String("max-age=7")
 		in.ContentDisposition, in.ContentLanguage = aws.String("attachment"), aws.String("fy")
-		in.Metadata = map[string]string{"owner": "somebody"}
+		in.Metadata = map[string]string{"owner": "somebody", "mode": "41471"} // of a symlink, if it can be one
 		in.Tagging, in.StorageClass = aws.String("team=a&tier=2"), types.StorageClassStandardIa
-	})
+	}
+	s.Put(t, "f", body, dressed)
+	s.Put(t, "d/", nil, dressed)
+	s.Put(t, "l", []byte("f"), dressed)
 	m := s.Mount(t, "--encryption-context", "purpose=backup")
 	chmodNow(t, m.Path("f"), 0o600)
 	f, err := os.OpenFile(m.Path("f"), os.O_WRONLY|os.O_APPEND, 0)
@@ -33,21 +36,17 @@ func copiesKeepAll(t *testing.T) {
 	harness.Must(t, err)
 	harness.Must(t, f.Close())
 	harness.Must(t, os.Rename(m.Path("f"), m.Path("g")))
-	m.Unmount()
-	head := s.Head(t, "g")
-	for what, got := range map[string]string{
-		"text/x-special": aws.ToString(head.ContentType), "max-age=7": aws.ToString(head.CacheControl),
-		"attachment": aws.ToString(head.ContentDisposition), "fy": aws.ToString(head.ContentLanguage),
-		"somebody": head.Metadata["owner"], "STANDARD_IA": string(head.StorageClass),
-	} {
-		if got != what {
-			t.Errorf("%q became %q", what, got)
-		}
+	for _, name := range []string{"d", "l"} {
+		harness.Must(t, os.Lchown(m.Path(name), 1234, 5678))
+		harness.Must(t, os.Rename(m.Path(name), m.Path(name+"2")))
+		harness.Must(t, os.Lchown(m.Path(name+"2"), 5678, 1234))
 	}
-	tags, err := s.S3.GetObjectTagging(context.Background(), &s3.GetObjectTaggingInput{Bucket: &s.Bucket, Key: aws.String("g")})
-	harness.Must(t, err)
-	if len(tags.TagSet) != 2 {
-		t.Errorf("tags %v, want two", tags.TagSet)
+	if target, err := os.Readlink(m.Path("l2")); target != "f" {
+		t.Errorf("the symlink leads to %q, %v", target, err)
+	}
+	m.Unmount()
+	for _, key := range []string{"g", "d2/", "l2"} {
+		wantDressed(t, s, key)
 	}
 	harness.Equal(t, "object", s.Get(t, "g"), append(body, "tail"...))
 	s.MustBeEncrypted(t)
@@ -55,6 +54,26 @@ func copiesKeepAll(t *testing.T) {
 		if r.Op == "CopyObject" && r.Header.Get(sse+"-Context") == "" {
 			t.Errorf("a copy of %s has no encryption context", r.Key)
 		}
+	}
+}
+
+// wantDressed fails unless the object has all that copiesKeepAll gave it.
+func wantDressed(t *testing.T, s *harness.Server, key string) {
+	t.Helper()
+	head := s.Head(t, key)
+	for what, got := range map[string]string{
+		"text/x-special": aws.ToString(head.ContentType), "max-age=7": aws.ToString(head.CacheControl),
+		"attachment": aws.ToString(head.ContentDisposition), "fy": aws.ToString(head.ContentLanguage),
+		"somebody": head.Metadata["owner"], "STANDARD_IA": string(head.StorageClass),
+	} {
+		if got != what {
+			t.Errorf("%s: %q became %q", key, what, got)
+		}
+	}
+	tags, err := s.S3.GetObjectTagging(context.Background(), &s3.GetObjectTaggingInput{Bucket: &s.Bucket, Key: &key})
+	harness.Must(t, err)
+	if len(tags.TagSet) != 2 {
+		t.Errorf("%s: tags %v, want two", key, tags.TagSet)
 	}
 }
 
@@ -104,7 +123,7 @@ func closeToOpen(t *testing.T) {
 
 func noLostUpdate(t *testing.T) {
 	s := sandboxed(t)
-	m := s.Mount(t)
+	m := s.Mount(t, "--on-conflict", "fail")
 	for _, size := range []int{100, 30 << 20} {
 		s.Put(t, "f", []byte("base"))
 		f, err := os.OpenFile(m.Path("f"), os.O_WRONLY|os.O_TRUNC, 0)
@@ -128,7 +147,7 @@ func noLostUpdate(t *testing.T) {
 			t.Errorf("stat after the conflict: %v", err)
 		}
 		m.Unmount()
-		m = s.Mount(t)
+		m = s.Mount(t, "--on-conflict", "fail")
 	}
 }
 
@@ -178,6 +197,10 @@ func metadataTravels(t *testing.T) {
 	m.Kill()
 	m = s.Mount(t)
 	harness.Want(t, m.Path("f"), []byte("content"))
+	harness.Must(t, os.Mkdir(m.Path("d"), 0o700))
+	harness.Must(t, os.Symlink("f", m.Path("d/link")))
 	harness.Must(t, os.Chmod(m.Path("f"), 0o600))
-	awaitOp(t, s, "CopyObject", s.Sandbox.Log.Count("CopyObject")+1)
+	harness.Must(t, os.Lchown(m.Path("d/link"), 1234, 5678))
+	harness.Must(t, os.Chmod(m.Path("d"), 0o750))
+	awaitOp(t, s, "CopyObject", s.Sandbox.Log.Count("CopyObject")+3)
 }

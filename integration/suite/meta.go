@@ -133,6 +133,7 @@ func copyArchive(t *testing.T, s *harness.Server) {
 	m.Unmount()
 	m = s.Mount(t)
 	compare(t, tree(t, src), tree(t, m.Path("copy")))
+	compare(t, dirTimes(t, src), dirTimes(t, m.Path("copy")))
 	s.MustBeEncrypted(t)
 }
 
@@ -145,6 +146,7 @@ func tarExtract(t *testing.T, s *harness.Server) {
 	m.Unmount()
 	m = s.Mount(t)
 	compare(t, tree(t, src), tree(t, m.Path("out", filepath.Base(src))))
+	compare(t, dirTimes(t, src), dirTimes(t, m.Path("out", filepath.Base(src))))
 	s.MustBeEncrypted(t)
 }
 
@@ -155,6 +157,7 @@ func rsyncTwice(t *testing.T, s *harness.Server) {
 	m.Unmount()
 	m = s.Mount(t)
 	compare(t, tree(t, src), tree(t, m.Path("mirror")))
+	compare(t, dirTimes(t, src), dirTimes(t, m.Path("mirror")))
 	out := tool(t, nil, "rsync", "-ai", src+"/", m.Path("mirror")+"/")
 	if strings.TrimSpace(out) != "" {
 		t.Errorf("the second rsync is not content:\n%s", out)

@@ -13,6 +13,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/kmsfs/kmsfs/integration/harness"
 )
 
@@ -36,7 +38,8 @@ func tool(t testing.TB, env []string, name string, args ...string) string {
 }
 
 // sampleTree makes a small tree of real shapes: many small files, one of
-// several parts, nested directories, an empty file, modes and times.
+// several parts, nested directories, an empty file, a symlink, a FIFO, modes and
+// times, those of directories too.
 func sampleTree(t testing.TB) string {
 	t.Helper()
 	root := t.TempDir()
@@ -51,6 +54,13 @@ func sampleTree(t testing.TB) string {
 	harness.Must(t, os.WriteFile(filepath.Join(root, "src", "empty"), nil, 0o644))
 	harness.Must(t, os.WriteFile(filepath.Join(root, "src", "script.sh"), []byte("#!/bin/sh\n"), 0o755))
 	harness.Must(t, os.WriteFile(filepath.Join(root, "src", "large.bin"), harness.Random(99, 21<<20), 0o640))
+	harness.Must(t, os.Symlink("deep/nowhere", filepath.Join(root, "src", "a", "link")))
+	harness.Must(t, syscall.Mkfifo(filepath.Join(root, "src", "a", "fifo"), 0o620))
+	harness.Must(t, unix.Chmod(filepath.Join(root, "src", "b"), 0o3775))
+	for i, name := range []string{"a/link", "a/fifo", "a/deep", "a", "b/deep", "b", "."} {
+		stamp := unix.Timespec{Sec: 1_500_000_000 + int64(i)}
+		harness.Must(t, unix.UtimesNanoAt(unix.AT_FDCWD, filepath.Join(root, "src", name), []unix.Timespec{stamp, stamp}, unix.AT_SYMLINK_NOFOLLOW))
+	}
 	return filepath.Join(root, "src")
 }
 
@@ -58,8 +68,23 @@ func sampleTree(t testing.TB) string {
 type entry struct {
 	Mode  fs.FileMode
 	Size  int64
-	Mtime int64 // seconds; 0 for directories
-	Hash  string
+	Mtime int64  // seconds; 0 for directories
+	Hash  string // of a symlink its target
+}
+
+// dirTimes reads the times of a tree's directories in whole seconds. They are
+// kept where something sets them, not where entries change them.
+func dirTimes(t testing.TB, root string) map[string]entry {
+	t.Helper()
+	all := map[string]entry{}
+	for path, e := range tree(t, root) {
+		if e.Mode.IsDir() {
+			info, err := os.Lstat(filepath.Join(root, path))
+			harness.Must(t, err)
+			all[path] = entry{Mode: e.Mode, Mtime: info.ModTime().Unix()}
+		}
+	}
+	return all
 }
 
 // tree reads a whole tree.
@@ -81,7 +106,13 @@ func tree(t testing.TB, root string) map[string]entry {
 		e := entry{Mode: info.Mode()}
 		if !d.IsDir() {
 			e.Size, e.Mtime = info.Size(), info.ModTime().Unix()
-			if e.Hash, err = hashFile(path); err != nil {
+			switch info.Mode().Type() {
+			case 0:
+				e.Hash, err = hashFile(path)
+			case fs.ModeSymlink:
+				e.Hash, err = os.Readlink(path)
+			}
+			if err != nil {
 				return err
 			}
 		}
