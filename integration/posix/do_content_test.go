@@ -88,6 +88,9 @@ func doMapWrite(s *side, o op) outcome {
 	if err := unix.Fstat(fd, &st); err != nil {
 		return failed(err)
 	}
+	if st.Mode&unix.S_IFMT != unix.S_IFREG {
+		return failed(nil)
+	}
 	length := int(min(st.Size, 9<<20))
 	mapped, err := unix.Mmap(fd, 0, length, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
 	if err != nil {

@@ -31,7 +31,10 @@ func TestModel(t *testing.T) {
 			t.Fatalf("%s: %v; want a duration such as 10m", modelTime, err)
 		}
 	}
-	harness.Must(t, flag.Set("rapid.checks", "50000")) // the time decides
+	harness.Must(t, errors.Join(
+		flag.Set("rapid.checks", "50000"), // the time decides
+		flag.Set("rapid.steps", "80"),     // a remount takes longer than many steps
+	))
 	for _, mode := range modes {
 		t.Run(string(mode), func(t *testing.T) {
 			t.Parallel()
@@ -42,7 +45,7 @@ func TestModel(t *testing.T) {
 					m.check(rt)
 				}
 			})
-			t.Logf("%d programs of %d steps in all, %d remounts", m.programs, m.steps, m.remounts)
+			t.Logf("%d programs of %d steps in all, %d remounts; succeeded: %v", m.programs, m.steps, m.remounts, m.done)
 			m.mount.Unmount()
 			if left := m.srv.Keys(t); len(left) != 0 {
 				t.Errorf("objects left behind: %q", left)
@@ -62,12 +65,14 @@ type model struct {
 	workers [2]*worker
 	names   []kind
 
-	failed                    bool // the last program failed: nothing is as it should be
+	failed                    bool // a program failed: rapid shortens it, however long that takes
+	broken                    bool // the mount does not work, or may not
 	programs, steps, remounts int
+	done                      map[string]int // steps that succeeded, by kind
 }
 
 func newModel(t *testing.T, mode harness.Mode) *model {
-	m := &model{t: t, srv: harness.Sandbox(t).In(t, mode), dir: t.TempDir(), plain: t.TempDir(), names: kinds()}
+	m := &model{t: t, srv: harness.Sandbox(t).In(t, mode), dir: t.TempDir(), plain: t.TempDir(), names: kinds(), done: map[string]int{}}
 	m.workers = [2]*worker{startWorker(t, privileged), startWorker(t, ordinary)}
 	m.mountAnew()
 	return m
@@ -86,7 +91,7 @@ func (quiet) Failed() bool { return false }
 
 // fresh sees to it that the mount works and has some time to live.
 func (m *model) fresh() {
-	if m.failed {
+	if m.broken {
 		m.mount.Kill()
 		m.mountAnew()
 	} else if time.Since(m.mounted) > harness.Limit/4 {
@@ -99,22 +104,25 @@ func (m *model) fresh() {
 func (m *model) check(t *rapid.T) {
 	m.fresh()
 	m.programs++
-	m.failed = true
+	m.broken = true
 	name := fmt.Sprint(m.programs)
 	p := &program{model: m, t: t, mount: filepath.Join(m.dir, name), plain: filepath.Join(m.plain, name)}
+	p.side.root = p.plain
 	for _, dir := range []string{p.mount, p.plain} {
 		if err := os.Mkdir(dir, 0o755); err != nil {
 			t.Fatal(err)
 		}
 	}
 	p.begin()
-	actions := map[string]func(*rapid.T){"remount": func(*rapid.T) { p.remount() }}
-	for _, k := range m.names {
-		actions[k.name] = func(t *rapid.T) { p.step(rapid.IntRange(0, 1).Draw(t, "worker"), k.draw(draw{t})) }
-	}
-	t.Repeat(actions)
-	p.do(0, op{Kind: "close all"})
-	p.do(1, op{Kind: "close all"})
+	t.Repeat(map[string]func(*rapid.T){"step": func(t *rapid.T) {
+		d := draw{t: t, p: p, who: uniform(len(m.workers)).Draw(t, "worker")}
+		if k := uniform(len(m.names)+1).Draw(t, "kind"); k < len(m.names) {
+			p.step(d.who, m.names[k].name, m.names[k].draw(d))
+		} else {
+			p.remount()
+		}
+	}})
+	p.closeAll()
 	p.do(0, op{Kind: "tree"})
 	if rapid.Bool().Draw(t, "remount at the end") {
 		p.remount()
@@ -122,7 +130,7 @@ func (m *model) check(t *rapid.T) {
 	if err := errors.Join(os.RemoveAll(p.mount), os.RemoveAll(p.plain)); err != nil {
 		t.Fatal(err)
 	}
-	m.failed = false
+	m.broken = false
 }
 
 // program is one run of steps.
@@ -130,43 +138,63 @@ type program struct {
 	*model
 	t            *rapid.T
 	mount, plain string // its directories
-	done         []string
+	side         side   // the plain one, to see what is there
+	open         [2][slots]bool
+	told         []string
 }
 
-// begin tells the workers where the program works.
+// begin tells the workers where the program works, and makes two directories.
 func (p *program) begin() {
 	for who := range p.workers {
 		p.order(who, order{Mount: p.mount, Plain: p.plain, Op: op{Kind: "close all"}})
 	}
+	p.do(0, op{Kind: "mkdir", Path: "d", Mode: 0o755})
+	p.do(1, op{Kind: "mkdir", Path: "e", Mode: 0o755})
+}
+
+func (p *program) closeAll() {
+	for who := range p.workers {
+		p.do(who, op{Kind: "close all"})
+	}
+	p.open = [2][slots]bool{}
 }
 
 // do has a worker do a step, whose outcomes must be equal.
-func (p *program) do(who int, o op) { p.order(who, order{Op: o}) }
+func (p *program) do(who int, o op) answer { return p.order(who, order{Op: o}) }
 
-func (p *program) order(who int, o order) {
+func (p *program) order(who int, o order) answer {
 	p.steps++
-	p.done = append(p.done, fmt.Sprintf("worker %d: %v", who, o.Op))
+	p.told = append(p.told, fmt.Sprintf("worker %d: %v", who, o.Op))
 	a, err := p.workers[who].do(o, p.model.mount.Abort)
 	if err != nil {
 		p.fatal(err.Error())
 	}
 	if d := a.difference(); d != "" {
+		p.broken = strings.Contains(d, "ENOTCONN") // the mount works else
 		p.fatal(d)
 	}
-	p.done[len(p.done)-1] += " = " + orOK(a.Plain.Err)
+	p.told[len(p.told)-1] += " = " + orOK(a.Plain.Err)
+	return a
 }
 
 // fatal ends the program. The message says nothing that differs between two
 // runs, because rapid shortens a program as long as it fails with one message.
 func (p *program) fatal(why string) {
 	p.t.Helper()
+	p.failed = true
 	p.t.Logf("log of the mount:\n%s", p.model.mount.Log())
-	p.t.Fatalf("%s\nthe program:\n\t%s", why, strings.Join(p.done, "\n\t"))
+	p.t.Fatalf("%s\nthe program:\n\t%s", why, strings.Join(p.told, "\n\t"))
 }
 
 // step does a step and has the other worker look at what it was done to.
-func (p *program) step(who int, o op) {
-	p.do(who, o)
+func (p *program) step(who int, kind string, o op) {
+	ok := p.do(who, o).Plain.Err == ""
+	if ok {
+		p.done[kind]++
+	}
+	if o.Kind == "open" || o.Kind == "close" && ok {
+		p.open[who][o.Slot] = o.Kind == "open" && ok
+	}
 	for _, path := range []string{o.Path, o.To} {
 		if path != "" && o.Kind != "symlink" {
 			p.do(1-who, op{Kind: "lstat", Path: path})
@@ -177,9 +205,8 @@ func (p *program) step(who int, o op) {
 // remount unmounts, mounts again and compares the trees.
 func (p *program) remount() {
 	p.remounts++
-	p.done = append(p.done, "remount")
-	p.do(0, op{Kind: "close all"})
-	p.do(1, op{Kind: "close all"})
+	p.told = append(p.told, "remount")
+	p.closeAll()
 	if out, err := p.model.mount.TryUnmount(); err != nil {
 		p.fatal(fmt.Sprintf("unmount: %v\n%s", err, out))
 	}

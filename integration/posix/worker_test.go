@@ -3,6 +3,7 @@ package posix
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -45,7 +46,7 @@ func work(rights string, in io.Reader, out io.Writer) error {
 		}
 	}
 	unix.Umask(0o022)
-	var mount, plain *side
+	mount, plain := &side{}, &side{}
 	orders, answers := json.NewDecoder(in), json.NewEncoder(out)
 	for {
 		var o order
@@ -55,6 +56,7 @@ func work(rights string, in io.Reader, out io.Writer) error {
 			return err
 		}
 		if o.Mount != "" {
+			_ = errors.Join(mount.closeAll(), plain.closeAll()) // of a program that failed
 			mount = &side{root: o.Mount, mount: true, fds: map[int]int{}}
 			plain = &side{root: o.Plain, fds: map[int]int{}}
 		}
