@@ -3,7 +3,6 @@ package harness
 import (
 	"bytes"
 	"context"
-	"io"
 	"net/http"
 	"strings"
 	"testing"
@@ -104,7 +103,7 @@ func (s *Server) Seal(t testing.TB, ring *crypto.Keyring, key string, plain []by
 	t.Helper()
 	sealer, err := ring.Seal(context.Background(), s.Prefix+key)
 	Must(t, err)
-	out := bytes.Clone(sealer.Header().Bytes())
+	out := append(make([]byte, 0, crypto.SealedSize(int64(len(plain)))), sealer.Header().Bytes()...)
 	run := sealer.Run(1, int64(len(plain)/crypto.FrameSize)+1)
 	for ; len(plain) >= crypto.FrameSize; plain = plain[crypto.FrameSize:] {
 		out = run.Seal(out, plain[:crypto.FrameSize])
@@ -115,9 +114,9 @@ func (s *Server) Seal(t testing.TB, ring *crypto.Keyring, key string, plain []by
 // Open returns the content of an envelope object.
 func (s *Server) Open(t testing.TB, key string, sealed []byte) []byte {
 	t.Helper()
-	plain, err := io.ReadAll(crypto.NewReader(bytes.NewReader(sealed), func(h *crypto.Header) (*crypto.Opener, error) {
+	plain, err := readAll(crypto.NewReader(bytes.NewReader(sealed), func(h *crypto.Header) (*crypto.Opener, error) {
 		return s.vault.ring.Open(context.Background(), h, s.Prefix+key)
-	}))
+	}), int64(len(sealed)))
 	if err != nil {
 		t.Fatalf("open %s: %v", key, err)
 	}
