@@ -14,6 +14,11 @@
 // Two live nodes never share StableAttr.Gen, so go-fuse cannot take one for the
 // other. A node that has uncommitted content is never replaced.
 //
+// Symlinks, FIFOs, sockets and device nodes are file nodes, with all that is said
+// of these, behind a face of their own: see special.go. Only a HEAD tells them
+// from files, so listings answer DT_UNKNOWN for small objects until one is
+// known.
+//
 // Changes of attributes, also of extended ones, after close are shown at once
 // and written by a copy some seconds later, unless a commit or rename copies
 // anyway, or fsync or Drain does not wait.
@@ -41,9 +46,10 @@
 //
 // # Limitations
 //
-// No random writes, symbolic or hard links, or device nodes. Access times are
-// not kept. The root's own attributes and the times that a directory gets from
-// changes in it live in memory only; the root has no extended attributes. Renaming
+// No hard links. Access times are not kept. The root's own attributes and the
+// times that a directory gets from changes in it live in memory only; the root
+// has no extended attributes. Without POSIX attributes there are no symlinks and
+// no special files, because only these tell what an object is. Renaming
 // a directory copies every object in it while commits wait, and is EXDEV above
 // ten thousand; where content is bound to its name, as soon as there is a file
 // in it. The list of what an open directory contains may miss or repeat a name

@@ -3,9 +3,7 @@
 package fs
 
 import (
-	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"maps"
 	"os"
@@ -80,13 +78,9 @@ func TestEveryKindOfNodeStays(t *testing.T) {
 				t.Errorf("%s is listed as %v: %v, %v", e.Name(), e.Type(), info.Mode(), err)
 			}
 		}
-		raw, err := w.other().Get(context.Background(), w.head(w.other(), "long"), 0, -1)
-		check(t, err)
-		var stored bytes.Buffer
-		_, err = stored.ReadFrom(raw)
-		check(t, errors.Join(err, raw.Close()))
-		if plain := stored.String() == longTarget; plain != (t.Name() == "TestEveryKindOfNodeStays/plain") || !plain && strings.Contains(stored.String(), "d/d/d/") {
-			t.Errorf("the target is stored as %.40q", stored.String())
+		overhead := w.head(w.other(), "long").Size - int64(len(longTarget)) // as it is stored
+		if sealed := strings.HasSuffix(t.Name(), "sealed"); sealed == (overhead == 0) {
+			t.Errorf("%d bytes are stored beside the target's own", overhead)
 		}
 		for _, name := range names {
 			check(t, os.Remove(m.path(name)))
