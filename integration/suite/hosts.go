@@ -17,7 +17,7 @@ import (
 )
 
 // sizesOfConflicts are one request and several parts.
-var sizesOfConflicts = []int{100, 9 << 20}
+var sizesOfConflicts = []int{100, 17 << 20}
 
 // Hosts has several hosts work on one bucket: one that always asks, another one
 // like it, and one that believes for long what it knows.
