@@ -1,6 +1,7 @@
 package fs
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"sync"
@@ -300,7 +301,7 @@ func (n *file) setAttributes(ctx context.Context, in *fuse.SetAttrIn, resize boo
 func (n *file) truncate(ctx context.Context, size int64) error {
 	err := n.f.writable()
 	if err == nil && size > 0 {
-		err = n.changeable(ctx)
+		err = cmp.Or(n.changeable(ctx), n.readable(ctx, true))
 	}
 	if err != nil {
 		return err

@@ -111,8 +111,8 @@ func (n *file) unlock(ctx context.Context, t *tap, writes bool) error {
 	n.mu.Lock()
 	o := n.obj
 	n.mu.Unlock()
-	if o.ETag == "" || o.Form == s3io.Plain {
-		return nil
+	if err := n.readable(wait, writes); err != nil || o.ETag == "" || o.Form == s3io.Plain {
+		return err
 	}
 	if err := t.unlock(wait, n.f.b, o); err != nil || !writes {
 		return err

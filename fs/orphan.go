@@ -66,7 +66,7 @@ func (n *file) preserve(ctx context.Context) (s3io.Object, *orphan, error) {
 		place.held = held
 		return s3io.Object{}, place, nil
 	}
-	if o.Form == s3io.Foreign { // cannot be copied; descriptors get ESTALE
+	if o.Form == s3io.Foreign || isKind(n.readable(ctx, true), s3io.KeyRejected) { // not to be copied; descriptors get ESTALE
 		return o, place, nil
 	}
 	copied, err := n.f.b.Copy(ctx, o, place.key, want, s3io.Condition{IfAbsent: true})

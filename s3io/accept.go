@@ -97,16 +97,17 @@ func (b *Bucket) admit(op, key string, e Encryption) error {
 }
 
 // Readable returns the error that reads of o end with because of how S3
-// protects it; nil where they do not. It asks by HEAD where o is of a listing.
+// protects it; nil where they do not. It asks by HEAD where o is of a listing,
+// and before it refuses: S3 can change an object's key and leave its ETag.
 func (b *Bucket) Readable(ctx context.Context, o Object) error {
-	if b.opts.Require != RequireEnforce || !b.demands() {
+	if b.opts.Require != RequireEnforce || !b.demands() || o.Head && b.doubt(o.Encryption) == "" {
 		return nil
 	}
-	o, err := b.known(ctx, o)
+	now, _, err := b.head(ctx, o.Key, o.VersionID)
 	if err != nil {
 		return err
 	}
-	return b.admit("open", o.Key, o.Encryption)
+	return b.admit("open", o.Key, now.Encryption)
 }
 
 // noteCopy logs that a copy of src comes under the policy, which src is not:
