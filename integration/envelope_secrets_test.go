@@ -1,6 +1,7 @@
 package integration
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -80,6 +81,12 @@ func (w watched) writeKinds(content, value []byte) {
 	harness.Must(w.t, os.Rename(small, w.m.Path("renamed")))
 	harness.Must(w.t, os.Mkdir(w.m.Path("dir"), 0o755))
 	harness.Must(w.t, syscall.Setxattr(w.m.Path("dir"), "user.secret", value, 0))
+	target := content[:100]
+	for at := 1; bytes.IndexByte(target, 0) >= 0; at++ {
+		target = content[at:][:100]
+	}
+	harness.Must(w.t, os.Symlink(string(target), w.m.Path("link")))
+	harness.Must(w.t, os.Rename(w.m.Path("link"), w.m.Path("moved")))
 	f, err := os.Create(large)
 	harness.Must(w.t, err)
 	harness.Must(w.t, syscall.Setxattr(large, "user.secret", value, 0))
