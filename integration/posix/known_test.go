@@ -16,6 +16,8 @@ import (
 //   - A modification time that no utimens set is a moment, too: it is only
 //     compared whether it was set by utimens (see explicit) or since.
 //   - The times that a directory gets because its entries changed are not kept.
+//   - Nor are those that a FIFO gets because something was written to it: the
+//     kernel does not tell.
 //   - The sizes, links and blocks of directories are made up, as are blocks
 //     of files.
 //   - The attributes in user.kmsfs are the mount's own.
@@ -44,7 +46,7 @@ func (s status) String() string {
 	switch {
 	case explicit(s.sec):
 		fmt.Fprintf(&b, mtime+"%d.%09d", s.sec, s.nsec)
-	case directory:
+	case directory || s.mode&unix.S_IFMT == unix.S_IFIFO:
 		b.WriteString(mtime + changed)
 	default:
 		b.WriteString(mtime + "later")
@@ -52,15 +54,15 @@ func (s status) String() string {
 	return b.String()
 }
 
-// mtime comes last in the status of a file, and changed after it where entries
-// of a directory came and went since its time was set.
+// mtime comes last in the status of a file, and changed after it where a time
+// that is not kept has taken the place of one that was set.
 const (
 	mtime   = " mtime "
-	changed = "(entries changed)"
+	changed = "(not kept)"
 )
 
-// tolerated says whether two lines that differ may do so: the time of a
-// directory stands, or is any, once its entries have changed.
+// tolerated says whether two lines that differ may do so: where a time is not
+// kept, any may be shown.
 func tolerated(mount, plain string) bool {
 	if !strings.HasSuffix(plain, mtime+changed) {
 		return false

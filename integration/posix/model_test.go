@@ -5,7 +5,7 @@ import (
 	"flag"
 	"fmt"
 	"os"
-	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -19,10 +19,13 @@ import (
 // run in each mode.
 const modelTime = "KMSFS_TEST_MODEL_TIME"
 
+// shortenFor is how long a program that fails is shortened.
+const shortenFor = 30 * time.Second
+
 // TestModel runs random programs on a mount and on a plain directory, by two
 // processes, and compares what these see after every step, and the whole trees
-// at the end and after remounts. A program that fails is made as short as
-// possible; rapid prints the flags that run it again.
+// at the end and after remounts. Where one fails, rapid prints the flags that
+// run it again, and we the shortest part of it that fails.
 func TestModel(t *testing.T) {
 	budget := 30 * time.Second
 	if s := os.Getenv(modelTime); s != "" {
@@ -32,16 +35,18 @@ func TestModel(t *testing.T) {
 		}
 	}
 	harness.Must(t, errors.Join(
-		flag.Set("rapid.checks", "50000"), // the time decides
-		flag.Set("rapid.steps", "80"),     // a remount takes longer than many steps
+		flag.Set("rapid.checks", "50000"),  // the time decides
+		flag.Set("rapid.steps", "80"),      // a remount takes longer than many steps
+		flag.Set("rapid.shrinktime", "0s"), // see shorten
 	))
 	for _, mode := range modes {
 		t.Run(string(mode), func(t *testing.T) {
 			t.Parallel()
 			m := newModel(t, mode)
 			end := time.Now().Add(budget)
+			defer m.shorten()
 			rapid.Check(t, func(rt *rapid.T) {
-				if m.failed || time.Now().Before(end) {
+				if m.failing != nil || time.Now().Before(end) {
 					m.check(rt)
 				}
 			})
@@ -65,8 +70,8 @@ type model struct {
 	workers [2]*worker
 	names   []kind
 
-	failed                    bool // a program failed: rapid shortens it, however long that takes
-	broken                    bool // the mount does not work, or may not
+	failing                   []entry // the program that failed, if one did
+	broken                    bool    // the mount does not work, or may not
 	programs, steps, remounts int
 	done                      map[string]int // steps that succeeded, by kind
 }
@@ -100,119 +105,79 @@ func (m *model) fresh() {
 	}
 }
 
-// check runs one program in a new directory.
+// check runs one random program.
 func (m *model) check(t *rapid.T) {
 	m.fresh()
-	m.programs++
-	m.broken = true
-	name := fmt.Sprint(m.programs)
-	p := &program{model: m, t: t, mount: filepath.Join(m.dir, name), plain: filepath.Join(m.plain, name)}
-	p.side.root = p.plain
-	for _, dir := range []string{p.mount, p.plain} {
-		if err := os.Mkdir(dir, 0o755); err != nil {
-			t.Fatal(err)
+	p := m.begin()
+	try := func(e entry) {
+		if err := p.run(e); err != nil {
+			m.failing = p.told
+			t.Fatalf("%v: %v", e, err)
 		}
 	}
-	p.begin()
 	t.Repeat(map[string]func(*rapid.T){"step": func(t *rapid.T) {
 		d := draw{t: t, p: p, who: uniform(len(m.workers)).Draw(t, "worker")}
-		if k := uniform(len(m.names)+1).Draw(t, "kind"); k < len(m.names) {
-			p.step(d.who, m.names[k].name, m.names[k].draw(d))
-		} else {
-			p.remount()
+		if d.below("remount", 100) == 99 {
+			try(entry{Op: op{Kind: remount}})
+			return
+		}
+		k := m.names[d.below("kind", len(m.names))]
+		try(entry{d.who, k.draw(d)})
+		if p.ok {
+			m.done[k.name]++
 		}
 	}})
-	p.closeAll()
-	p.do(0, op{Kind: "tree"})
+	try(entry{Op: op{Kind: "close all"}})
+	try(entry{1, op{Kind: "close all"}})
+	try(entry{Op: op{Kind: "tree"}})
 	if rapid.Bool().Draw(t, "remount at the end") {
-		p.remount()
+		try(entry{Op: op{Kind: remount}})
 	}
-	if err := errors.Join(os.RemoveAll(p.mount), os.RemoveAll(p.plain)); err != nil {
+	if err := errors.Join(os.RemoveAll(p.side.root), os.RemoveAll(p.dir)); err != nil {
 		t.Fatal(err)
 	}
-	m.broken = false
 }
 
-// program is one run of steps.
-type program struct {
-	*model
-	t            *rapid.T
-	mount, plain string // its directories
-	side         side   // the plain one, to see what is there
-	open         [2][slots]bool
-	told         []string
-}
-
-// begin tells the workers where the program works, and makes two directories.
-func (p *program) begin() {
-	for who := range p.workers {
-		p.order(who, order{Mount: p.mount, Plain: p.plain, Op: op{Kind: "close all"}})
+// shorten runs parts of the program that failed, ever smaller ones, and tells
+// the smallest that still fails.
+func (m *model) shorten() {
+	if m.failing == nil {
+		return
 	}
-	p.do(0, op{Kind: "mkdir", Path: "d", Mode: 0o755})
-	p.do(1, op{Kind: "mkdir", Path: "e", Mode: 0o755})
-}
-
-func (p *program) closeAll() {
-	for who := range p.workers {
-		p.do(who, op{Kind: "close all"})
+	var why error
+	var log string
+	fails := func(program []entry) bool {
+		m.fresh()
+		p := m.begin()
+		for _, e := range program {
+			if err := p.run(e); err != nil {
+				why, log = fmt.Errorf("%v: %w", e, err), m.mount.Log()
+				m.failing = p.told
+				return true
+			}
+		}
+		return false
 	}
-	p.open = [2][slots]bool{}
-}
-
-// do has a worker do a step, whose outcomes must be equal.
-func (p *program) do(who int, o op) answer { return p.order(who, order{Op: o}) }
-
-func (p *program) order(who int, o order) answer {
-	p.steps++
-	p.told = append(p.told, fmt.Sprintf("worker %d: %v", who, o.Op))
-	a, err := p.workers[who].do(o, p.model.mount.Abort)
-	if err != nil {
-		p.fatal(err.Error())
+	if !fails(m.failing) {
+		m.t.Logf("a second run does not fail")
 	}
-	if d := a.difference(); d != "" {
-		p.broken = strings.Contains(d, "ENOTCONN") // the mount works else
-		p.fatal(d)
-	}
-	p.told[len(p.told)-1] += " = " + orOK(a.Plain.Err)
-	return a
-}
-
-// fatal ends the program. The message says nothing that differs between two
-// runs, because rapid shortens a program as long as it fails with one message.
-func (p *program) fatal(why string) {
-	p.t.Helper()
-	p.failed = true
-	p.t.Logf("log of the mount:\n%s", p.model.mount.Log())
-	p.t.Fatalf("%s\nthe program:\n\t%s", why, strings.Join(p.told, "\n\t"))
-}
-
-// step does a step and has the other worker look at what it was done to.
-func (p *program) step(who int, kind string, o op) {
-	ok := p.do(who, o).Plain.Err == ""
-	if ok {
-		p.done[kind]++
-	}
-	if o.Kind == "open" || o.Kind == "close" && ok {
-		p.open[who][o.Slot] = o.Kind == "open" && ok
-	}
-	for _, path := range []string{o.Path, o.To} {
-		if path != "" && o.Kind != "symlink" {
-			p.do(1-who, op{Kind: "lstat", Path: path})
+	end := time.Now().Add(shortenFor)
+	for size := len(m.failing) / 2; size > 0 && time.Now().Before(end); {
+		shorter := false
+		for at := 0; at+size <= len(m.failing) && time.Now().Before(end); {
+			if fails(slices.Delete(slices.Clone(m.failing), at, at+size)) {
+				shorter = true
+			} else {
+				at += size
+			}
+		}
+		if size > 1 || !shorter {
+			size /= 2
 		}
 	}
-}
-
-// remount unmounts, mounts again and compares the trees.
-func (p *program) remount() {
-	p.remounts++
-	p.told = append(p.told, "remount")
-	p.closeAll()
-	if out, err := p.model.mount.TryUnmount(); err != nil {
-		p.fatal(fmt.Sprintf("unmount: %v\n%s", err, out))
+	var b strings.Builder
+	for _, e := range m.failing {
+		fmt.Fprintf(&b, "\t%v\n", e)
 	}
-	if err := p.model.mount.Wait(); err != nil {
-		p.fatal(fmt.Sprintf("the mount ends with %v", err))
-	}
-	p.mountAnew()
-	p.do(0, op{Kind: "tree"})
+	m.t.Logf("the shortest program that fails:\n%s%v\nlog of the mount:\n%s", &b, why, log)
 }
