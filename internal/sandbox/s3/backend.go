@@ -49,12 +49,18 @@ func (b backend) DeleteBucket(_ context.Context, name string) error {
 	}))
 }
 
+// LimitPages has listings of objects come in pages of at most n, however many the client takes: S3 may answer with fewer.
+func (s *Server) LimitPages(n int) { s.pageSize.Store(int64(n)) }
+
 // ListBucket returns a page of the current objects.
 func (b backend) ListBucket(_ context.Context, name string, prefix *gofakes3.Prefix, at gofakes3.ListBucketPage) (*gofakes3.ObjectList, error) {
-	list := gofakes3.NewObjectList()
+	list, most := gofakes3.NewObjectList(), at.MaxKeys
+	if limit := b.s.pageSize.Load(); limit > 0 {
+		most = min(most, limit)
+	}
 	err := b.s.store.view(name, func(bucket *bucket) error {
 		gone := func(key string) bool { return bucket.current(key) == nil }
-		p := pageOf(bucket.keys, prefix.Prefix, prefix.Delimiter, at.Marker, int(at.MaxKeys), gone)
+		p := pageOf(bucket.keys, prefix.Prefix, prefix.Delimiter, at.Marker, int(most), gone)
 		for _, key := range p.names {
 			v := bucket.current(key)
 			list.Add(&gofakes3.Content{Key: key, LastModified: gofakes3.NewContentTime(v.Modified), ETag: quoted(v.ETag),

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/kmsfs/kmsfs/internal/sandbox/wire"
@@ -47,6 +48,8 @@ type Server struct {
 	endpoint http.Handler
 	rest     http.Handler // gofakes3, for operations without a handler of our own
 	meetings meetings
+
+	pageSize atomic.Int64 // see LimitPages
 
 	mu         sync.Mutex
 	expect     *Expectation
