@@ -24,6 +24,7 @@ func TestSuite(t *testing.T) {
 	}
 	for _, mode := range modes {
 		t.Run(string(mode), func(t *testing.T) {
+			t.Parallel()
 			suite.Run(t, func(t testing.TB) *harness.Server { return harness.Sandbox(t).In(t, mode) })
 		})
 	}

@@ -14,24 +14,29 @@ import (
 func TestMain(m *testing.M) { harness.Main(m) }
 
 func TestMinIO(t *testing.T) {
+	t.Parallel()
 	suite.Run(t, func(t testing.TB) *harness.Server { return harness.MinIO(t, false) })
 }
 
 // Over TLS checksums travel as trailers: the same cases take another path.
 func TestMinIOOverTLS(t *testing.T) {
+	t.Parallel()
 	suite.RunCore(t, func(t testing.TB) *harness.Server { return harness.MinIO(t, true) })
 }
 
 func TestMinIOSealed(t *testing.T) {
+	t.Parallel()
 	suite.RunCore(t, func(t testing.TB) *harness.Server { return harness.MinIO(t, false).In(t, harness.Envelope) })
 }
 
 func TestMinIOBoth(t *testing.T) {
+	t.Parallel()
 	suite.RunCore(t, func(t testing.TB) *harness.Server { return harness.MinIO(t, true).In(t, harness.Both) })
 }
 
 // What is sealed needs no encryption of the server.
 func TestVersitygwSealed(t *testing.T) {
+	t.Parallel()
 	suite.RunCore(t, func(t testing.TB) *harness.Server {
 		s, _ := harness.Versitygw(t)
 		return s.In(t, harness.Envelope)
@@ -41,6 +46,7 @@ func TestVersitygwSealed(t *testing.T) {
 // versitygw accepts the SSE headers and stores plaintext: the mount must
 // refuse it, and leave nothing in the bucket.
 func TestVersitygwIsRefused(t *testing.T) {
+	t.Parallel()
 	s, data := harness.Versitygw(t)
 	dir := t.TempDir()
 	args := append([]string{"mount", s.Target(), dir, "--state-dir", t.TempDir()}, s.Flags()...)
