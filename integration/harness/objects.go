@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"io"
+	"net/url"
 	"strings"
 	"testing"
 
@@ -16,14 +17,18 @@ import (
 func (s *Server) Keys(t testing.TB) []string {
 	t.Helper()
 	var keys []string
-	pages := s3.NewListObjectsV2Paginator(s.S3, &s3.ListObjectsV2Input{Bucket: &s.Bucket, Prefix: &s.Prefix})
+	pages := s3.NewListObjectsV2Paginator(s.S3, &s3.ListObjectsV2Input{
+		Bucket: &s.Bucket, Prefix: &s.Prefix, EncodingType: types.EncodingTypeUrl, // XML cannot carry every key
+	})
 	for pages.HasMorePages() {
 		page, err := pages.NextPage(context.Background())
 		if err != nil {
 			t.Fatalf("list %s: %v", s.Bucket, err)
 		}
 		for _, o := range page.Contents {
-			keys = append(keys, strings.TrimPrefix(*o.Key, s.Prefix))
+			key, err := url.QueryUnescape(*o.Key)
+			Must(t, err)
+			keys = append(keys, strings.TrimPrefix(key, s.Prefix))
 		}
 	}
 	return keys
