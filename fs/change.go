@@ -120,7 +120,11 @@ func (d *dir) store(ctx context.Context, component string, attr attributes, cont
 	if d.f.o.PosixAttrs {
 		want.Meta = attr.meta(nil, syscall.S_IFREG)
 	}
-	return d.f.b.Put(ctx, d.prefix()+component, strings.NewReader(content), int64(len(content)), want, s3io.Condition{IfAbsent: true})
+	o, err := d.f.b.Put(ctx, d.prefix()+component, strings.NewReader(content), int64(len(content)), want, s3io.Condition{IfAbsent: true, Exact: true})
+	if isKind(err, s3io.Exists) {
+		d.listed(component)
+	}
+	return o, err
 }
 
 // Unlink removes a file's name. Descriptors go on working.

@@ -190,7 +190,7 @@ func TestObjectsThatBecomeSymlinks(t *testing.T) {
 
 func TestCreatingIsExact(t *testing.T) {
 	w := newWorld(t)
-	m := w.mount(func(c *served) { c.FS.AttrTTL = time.Hour })
+	m := w.mount(func(c *served) { c.FS.AttrTTL, c.S3.OnConflict = time.Hour, s3io.ConflictKeep })
 	b := w.other()
 	for name, create := range makers {
 		if name == "dir" {
@@ -203,6 +203,28 @@ func TestCreatingIsExact(t *testing.T) {
 		if o := w.head(b, name); o.Size != int64(len("theirs")) {
 			t.Errorf("%s has %d bytes", name, o.Size)
 		}
+	}
+	if keys := w.keys(); len(keys) != len(makers)-1 {
+		t.Errorf("keys %q", keys)
+	}
+}
+
+// A copy onto itself can change what an object is and leave the ETag alone.
+func TestATypeThatChangesWithoutTheETag(t *testing.T) {
+	f := &FS{o: Options{PosixAttrs: true}.withDefaults()}
+	o := s3io.Object{Key: "x", ETag: `"1"`, Head: true, Meta: map[string]string{"mode": "33188"}}
+	n := f.newFile(o)
+	o.Meta = map[string]string{"mode": "4516"}
+	if !n.becomes(o, 0) {
+		t.Error("a file that became a FIFO is still a file")
+	}
+	n.pinned = 1
+	if n.becomes(o, 0) {
+		t.Error("an answer that crossed with a change here is believed")
+	}
+	n.unsaved = true
+	if n.becomes(o, 1) {
+		t.Error("a file with content to save is replaced")
 	}
 }
 
