@@ -92,9 +92,12 @@ func (b *Bucket) settled(what, key, kept string) {
 
 // keep copies theirs to a name of its own beside it and returns its key.
 func (b *Bucket) keep(ctx context.Context, theirs Object) (string, error) {
-	now := time.Now().UTC().Format("20060102T150405Z")
+	when := time.Now().UTC().Format("20060102T150405Z")
+	if !b.capabilities().CopyToAbsent { // two hosts of one name could take one name at once
+		when += "-" + newCommitID()[:8]
+	}
 	for n := 1; n <= maxNames; n++ {
-		ending := ".conflict-" + b.host() + "-" + now
+		ending := ".conflict-" + b.host() + "-" + when
 		if n > 1 {
 			ending += fmt.Sprintf("-%d", n)
 		}
