@@ -2,6 +2,7 @@ package suite
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"slices"
@@ -32,6 +33,7 @@ func Hosts(t *testing.T, s *harness.Server) {
 		{"a reader follows a local writer", follow},
 		{"mkdir has one winner", mkdirOnce},
 		{"a commit keeps both", commitKeeps},
+		{"two closes at once keep both", closesKeep},
 		{"a rename keeps both", renameKeeps},
 		{"exclusive means exclusive", exclusive},
 		{"deleted stays deleted", deletedElsewhere},
@@ -173,6 +175,27 @@ func commitKeeps(t *testing.T, s *harness.Server, a, b, _ *harness.Mount) {
 		harness.Want(t, b.Path("f"), ours)
 		for _, name := range append(append(Conflicts(t, s, "f"), Conflicts(t, s, "new")...), "f", "new", "gone") {
 			harness.Must(t, os.Remove(b.Path(name)))
+		}
+	}
+}
+
+// Whoever is faster, both are there in the end.
+func closesKeep(t *testing.T, s *harness.Server, a, b, _ *harness.Mount) {
+	for i := range 10 {
+		name := fmt.Sprint("race-", i)
+		want := []string{name + " of a", name + " of b"}
+		f := openWith(t, a.Path(name), os.O_CREATE, []byte(want[0]))
+		h := openWith(t, b.Path(name), os.O_CREATE, []byte(want[1]))
+		var g errgroup.Group
+		g.Go(f.Close)
+		g.Go(h.Close)
+		harness.Must(t, g.Wait())
+		var got []string
+		for _, key := range append(Conflicts(t, s, name), name) {
+			got = append(got, string(s.Get(t, key)))
+		}
+		if slices.Sort(got); !slices.Equal(got, want) {
+			t.Errorf("%s: left are %q", name, got)
 		}
 	}
 }
