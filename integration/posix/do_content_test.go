@@ -7,9 +7,15 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// doWriteEnd writes where the file ends.
+// doWriteEnd writes where the file ends. Where a directory does is not the same
+// everywhere.
 func doWriteEnd(s *side, o op) outcome {
-	if _, err := unix.Seek(s.fd(o), 0, io.SeekEnd); err != nil {
+	var st unix.Stat_t
+	err := unix.Fstat(s.fd(o), &st)
+	if err == nil && st.Mode&unix.S_IFMT == unix.S_IFREG {
+		_, err = unix.Seek(s.fd(o), 0, io.SeekEnd)
+	}
+	if err != nil {
 		return failed(err)
 	}
 	return counted(unix.Write(s.fd(o), o.content()))

@@ -23,6 +23,25 @@ type draw struct {
 	who int
 }
 
+// drawn is a step and its kind.
+type drawn struct {
+	kind string
+	entry
+}
+
+// step draws the next step of a program.
+func step(p *program) *rapid.Generator[drawn] {
+	return rapid.Custom(func(t *rapid.T) drawn {
+		d := draw{t: t, p: p}
+		if d.below("remount", 100) == 99 {
+			return drawn{remount, entry{Op: op{Kind: remount}}}
+		}
+		d.who = d.below("worker", len(p.workers))
+		k := p.kinds[d.below("kind", len(p.kinds))]
+		return drawn{k.name, entry{d.who, k.draw(d)}}
+	})
+}
+
 // uniform draws a number below n. What rapid draws itself prefers small ones.
 func uniform(n int) *rapid.Generator[int] {
 	return rapid.Custom(func(t *rapid.T) int {

@@ -68,7 +68,7 @@ type model struct {
 	dir     string // where the mount is
 	plain   string
 	workers [2]*worker
-	names   []kind
+	kinds   []kind
 
 	failing                   []entry // the program that failed, if one did
 	broken                    bool    // the mount does not work, or may not
@@ -77,7 +77,7 @@ type model struct {
 }
 
 func newModel(t *testing.T, mode harness.Mode) *model {
-	m := &model{t: t, srv: harness.Sandbox(t).In(t, mode), dir: t.TempDir(), plain: t.TempDir(), names: kinds(), done: map[string]int{}}
+	m := &model{t: t, srv: harness.Sandbox(t).In(t, mode), dir: t.TempDir(), plain: t.TempDir(), kinds: kinds(), done: map[string]int{}}
 	m.workers = [2]*worker{startWorker(t, privileged), startWorker(t, ordinary)}
 	m.mountAnew()
 	return m
@@ -116,15 +116,10 @@ func (m *model) check(t *rapid.T) {
 		}
 	}
 	t.Repeat(map[string]func(*rapid.T){"step": func(t *rapid.T) {
-		d := draw{t: t, p: p, who: uniform(len(m.workers)).Draw(t, "worker")}
-		if d.below("remount", 100) == 99 {
-			try(entry{Op: op{Kind: remount}})
-			return
-		}
-		k := m.names[d.below("kind", len(m.names))]
-		try(entry{d.who, k.draw(d)})
+		drawn := step(p).Draw(t, "step")
+		try(drawn.entry)
 		if p.ok {
-			m.done[k.name]++
+			m.done[drawn.kind]++
 		}
 	}})
 	try(entry{Op: op{Kind: "close all"}})
