@@ -276,25 +276,12 @@ func (d *dir) rmdir(ctx context.Context, name string) error {
 // removeEmpty deletes the marker of a directory that has nothing in it, here
 // or in S3.
 func (d *dir) removeEmpty(ctx context.Context) error {
-	prefix := d.prefix()
-	for _, n := range d.files() {
-		if n.unwritten() {
-			return &fault{syscall.ENOTEMPTY, n.f.path(n) + " is being written"}
-		}
+	marker, err := d.empty(ctx)
+	if err == nil && marker.ETag != "" {
+		err = d.f.b.Delete(ctx, marker)
 	}
-	page, err := d.f.b.List(ctx, s3io.ListQuery{Prefix: prefix, Max: 2})
 	if err != nil {
 		return err
-	}
-	for _, o := range page.Objects {
-		if o.Key != prefix {
-			return &fault{syscall.ENOTEMPTY, "there is " + o.Key}
-		}
-	}
-	for _, marker := range page.Objects {
-		if err := d.f.b.Delete(ctx, marker); err != nil {
-			return err
-		}
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()

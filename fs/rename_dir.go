@@ -86,8 +86,8 @@ func (d *dir) moved(c copied) {
 	d.marker = c.o
 }
 
-// empty returns the marker of a directory that is to be replaced, if it has
-// one, and an error if it has anything else in it, here or in S3.
+// empty returns the marker of a directory, if it has one, and an error if it
+// has anything else in it, here or in S3.
 func (d *dir) empty(ctx context.Context) (marker s3io.Object, err error) {
 	prefix := d.prefix()
 	for _, n := range d.files() {
