@@ -118,7 +118,7 @@ func (m *server) mount(ctx context.Context) error {
 			return err
 		}
 		if err := m.bucket.CleanUp(ctx); err != nil {
-			m.log.Warn("uploads that an earlier mount began could not be aborted", "error", err)
+			m.log.Warn("what an earlier mount left half-way remains for the next one", "error", err)
 		}
 	}
 	t := m.c.tree
