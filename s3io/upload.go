@@ -12,6 +12,8 @@ import (
 // and the work that goes on in the background.
 type writes struct {
 	mem    *budget
+	joint  *budget       // of parts that are put together for a commit, which nothing else can hold up
+	turn   chan struct{} // taken by who waits for that
 	spool  *spool        // nil if the bucket is read-only
 	sends  chan struct{} // taken by every part while it is sent
 	parts  schedule
@@ -37,13 +39,15 @@ func newWrites(o Options) (*writes, error) {
 		around = sealRoom
 	}
 	w := &writes{
-		mem:    newBudget(o.Memory/2, around),
+		joint:  newBudget(min(o.Memory/4, 2*maxPatchedPut), around),
+		turn:   make(chan struct{}, 1),
 		sends:  make(chan struct{}, max(1, o.MaxConnections/2)),
 		parts:  parts,
 		inCore: o.Memory / 8,
 		active: map[*Writer]int{},
 		open:   map[*session]struct{}{},
 	}
+	w.mem = newBudget(o.Memory/2-w.joint.total, around)
 	if !o.ReadOnly {
 		if w.spool, err = openSpool(o.SpoolDir, o.SpoolSize, sealing); err != nil {
 			return nil, &Error{Kind: Misconfigured, Op: "open the spool", Hint: "check --spool-dir", Err: err}
@@ -104,6 +108,7 @@ func (s *writes) close(context.Context) error {
 	}
 	s.wait()
 	s.mem.close()
+	s.joint.close()
 	if s.spool == nil {
 		return nil
 	}

@@ -52,15 +52,29 @@ func (w *Writer) storePatched(a Attrs) (Object, Attrs, error) {
 }
 
 // putPatched stores a small file in one request. It is held on, as the beginning
-// of a stream, if it is small enough.
+// of a stream, if it is small enough and there is plenty of memory.
 func (w *Writer) putPatched(r *Reader, size int64, a Attrs) (Object, error) {
-	p := w.b.writes.newPages(0, max(size, w.b.writes.parts.size(1)), new(sync.RWMutex))
-	err := w.assemble(w.b.ctx, r, p, size)
+	s := w.b.writes
+	used, _ := s.mem.inUse()
+	hold := size < minPart && used <= s.mem.total/2
+	var p *pages
+	var err error
+	if hold {
+		p = s.newPages(0, s.parts.size(1), new(sync.RWMutex))
+		// Room first: a wait for it with an answer at hand would keep a connection
+		// from the uploads that have to end before there is room.
+		err = p.reserve(w.b.ctx, 0, size)
+	} else {
+		p, err = s.newPart(w.b.ctx, 0, size)
+	}
+	if err == nil {
+		err = w.assemble(w.b.ctx, r, p, size)
+	}
 	var o Object
 	if err == nil {
 		o, err = w.b.putPages(w.b.ctx, w.key, []*pages{p}, a, w.cond)
 	}
-	if err != nil || size >= minPart {
+	if err != nil || !hold {
 		p.release()
 		return o, err
 	}
@@ -70,6 +84,24 @@ func (w *Writer) putPatched(r *Reader, size int64, a Attrs) (Object, error) {
 	p.mu, p.spare, p.drop = &w.mu, w.spare, w.drop
 	w.bufs, w.shows, w.roams = []*pages{p}, nil, false
 	return o, nil
+}
+
+// newPart returns the place for n bytes of a file from from on, which are about to be
+// sent: it needs no room any more that might not be there.
+func (s *writes) newPart(ctx context.Context, from, n int64) (*pages, error) {
+	p := s.newPages(from, n, new(sync.RWMutex))
+	p.mem = s.joint
+	select {
+	case s.turn <- struct{}{}:
+		defer func() { <-s.turn }()
+	case <-ctx.Done():
+		return p, ctx.Err()
+	}
+	err := p.reserve(ctx, 0, n)
+	if err == nil {
+		p.leave()
+	}
+	return p, err
 }
 
 // plan says which parts make the file, and how those that are sent join the others
@@ -128,8 +160,11 @@ func (w *Writer) sendPatched(up *session, r *Reader, parts []piece) error {
 			continue
 		}
 		g.Go(func() error {
-			p := w.b.writes.newPages(x.from, x.to-x.from, new(sync.RWMutex))
-			if err := w.assemble(ctx, r, p, x.to-x.from); err != nil {
+			p, err := w.b.writes.newPart(ctx, x.from, x.to-x.from)
+			if err == nil {
+				err = w.assemble(ctx, r, p, x.to-x.from)
+			}
+			if err != nil {
 				p.release()
 				return err
 			}
@@ -144,13 +179,9 @@ func (w *Writer) sendPatched(up *session, r *Reader, parts []piece) error {
 	return g.Wait()
 }
 
-// assemble fills the first n bytes of p with what the file has there.
+// assemble fills the first n bytes of p, for which there is room, with what the file
+// has there.
 func (w *Writer) assemble(ctx context.Context, r *Reader, p *pages, n int64) error {
-	// Room first: a wait for it with the answer at hand would keep a connection
-	// from the uploads that have to end before there is room.
-	if err := p.reserve(ctx, 0, n); err != nil {
-		return err
-	}
 	lacks := w.unchanged(p.from, p.from+n)
 	for len(lacks) > 0 {
 		k := 1

@@ -97,8 +97,10 @@ func (r *rig) close(t testing.TB) {
 		t.Errorf("%d uploads left behind", n)
 	}
 	w := r.b.writes
-	if n, _ := w.mem.inUse(); n != 0 || w.mem.leaving != 0 {
-		t.Errorf("%d bytes of memory in use, %d leaving", n, w.mem.leaving)
+	for _, mem := range []*budget{w.mem, w.joint} {
+		if n, _ := mem.inUse(); n != 0 || mem.leaving != 0 {
+			t.Errorf("%d bytes of memory in use, %d leaving", n, mem.leaving)
+		}
 	}
 	if n := w.spool.inUse(); n != 0 || w.spool.leaving != 0 {
 		t.Errorf("%d slots of the spool in use, %d leaving", n, w.spool.leaving)
