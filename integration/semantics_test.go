@@ -13,6 +13,7 @@ import (
 // promises maps each heading of docs/SEMANTICS.md to its test.
 var promises = map[string]func(*testing.T){
 	"close and fsync do not lie":             closeDoesNotLie,
+	"Files are written anywhere":             writtenAnywhere,
 	"Errors stick":                           errorsStick,
 	"Fail closed, without destroying":        failClosed,
 	"Only the bucket-key setting may differ": bucketKeyMayDiffer,
