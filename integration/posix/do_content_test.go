@@ -109,6 +109,9 @@ func doMapWrite(s *side, o op) outcome {
 	if err := unix.Munmap(mapped); err != nil {
 		return failed(err)
 	}
+	if n > 0 && !s.mount {
+		afterMapping(fd, st.Mode)
+	}
 	return out
 }
 

@@ -18,6 +18,8 @@ import (
 //   - The times that a directory gets because its entries changed are not kept.
 //   - Nor are those that a FIFO gets because something was written to it: the
 //     kernel does not tell.
+//   - Stores in a shared mapping take suid and sgid off as write(2) does: the
+//     kernel does not tell which it was. See afterMapping.
 //   - The sizes, links and blocks of directories are made up, as are blocks
 //     of files.
 //   - The attributes in user.kmsfs are the mount's own.
@@ -88,4 +90,16 @@ func doLink(s *side, o op) outcome {
 		}
 	}
 	return failed(err)
+}
+
+// afterMapping does on the plain side what a mount does to the mode after
+// stores in a mapping.
+func afterMapping(fd int, mode uint32) {
+	without := mode &^ unix.S_ISUID
+	if mode&unix.S_IXGRP != 0 {
+		without &^= unix.S_ISGID
+	}
+	if without != mode {
+		_ = unix.Fchmod(fd, without&0o7777)
+	}
 }
