@@ -80,6 +80,9 @@ func (n *file) open(ctx context.Context, t *tap, writes, cut bool) error {
 		return err
 	}
 	err = n.truncate(ctx, 0)
+	if err == nil {
+		err = n.emptied(ctx)
+	}
 	if err == nil { // a descriptor that cannot write commits nothing when it closes
 		err = n.saveUnlessOpen(ctx)
 	}
@@ -87,6 +90,17 @@ func (n *file) open(ctx context.Context, t *tap, writes, cut bool) error {
 		n.close(writes)
 	}
 	return err
+}
+
+// emptied takes suid and sgid off and sets the time, as O_TRUNC does also where
+// there is nothing to cut.
+func (n *file) emptied(ctx context.Context) error {
+	var in fuse.SetAttrIn
+	in.Valid = fuse.FATTR_KILL_SUIDGID | fuse.FATTR_MTIME | fuse.FATTR_MTIME_NOW
+	n.mu.Lock()
+	unsaved := n.unsaved
+	n.mu.Unlock()
+	return n.setAttributes(ctx, &in, unsaved)
 }
 
 // keep has what is written held on if the descriptor that is opened may read it

@@ -6,6 +6,7 @@ import (
 	"context"
 	"os"
 	"runtime"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -37,6 +38,14 @@ func (m *mount) as(uid, gid int, f func(dir int) error) error {
 	return <-done
 }
 
+func touch(path string, flag int) error {
+	f, err := os.OpenFile(path, os.O_WRONLY|flag, 0)
+	if err != nil {
+		return err
+	}
+	return f.Close()
+}
+
 func TestSuidSgidAndSticky(t *testing.T) {
 	w := newWorld(t)
 	m := w.mount(func(c *served) { c.FS.AllowOther = true })
@@ -47,15 +56,24 @@ func TestSuidSgidAndSticky(t *testing.T) {
 		}
 	}
 	m.write("f", "content")
+	m.write("empty", "")
 	check(t, os.Chown(m.path("f"), 1234, 5678))
 	for what, change := range map[string]func() error{
 		"truncate":               func() error { return os.Truncate(m.path("f"), 3) },
 		"chown":                  func() error { return os.Chown(m.path("f"), 1234, 5679) },
 		"chown to the same user": func() error { return os.Chown(m.path("f"), 1234, -1) },
+		"truncate to nothing":    func() error { return os.Truncate(m.path("f"), 0) },
+		"O_TRUNC":                func() error { return touch(m.path("f"), os.O_TRUNC) },
+		"O_TRUNC of nothing":     func() error { return touch(m.path("empty"), os.O_TRUNC) },
 	} {
+		check(t, unix.Chmod(m.path("empty"), 06755))
 		check(t, unix.Chmod(m.path("f"), 06755))
 		check(t, change())
-		if st := stat(t, m.path("f")); st.Mode&07777 != 0755 {
+		name := "f"
+		if strings.HasSuffix(what, "of nothing") {
+			name = "empty"
+		}
+		if st := stat(t, m.path(name)); st.Mode&07777 != 0755 {
 			t.Errorf("after %s the mode is %o", what, st.Mode&07777)
 		}
 	}
