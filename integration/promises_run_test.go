@@ -83,7 +83,7 @@ func drains(t *testing.T) {
 		if err := m.Wait(); err != nil {
 			t.Errorf("the mount ended with %v\n%s", err, m.Log())
 		}
-		harness.Equal(t, "object", s.Get(t, "slow"), harness.Random(1, 30<<20))
+		harness.Equal(t, "object", s.Get(t, "slow"), harness.Random(1, 20<<20))
 	})
 	t.Run("umount names what it waits for", func(t *testing.T) {
 		s := sandboxed(t)
@@ -133,7 +133,7 @@ func drains(t *testing.T) {
 func hangingClose(t *testing.T, s *harness.Server, m *harness.Mount) (*wire.Rule, <-chan error) {
 	t.Helper()
 	hang := s.Sandbox.Faults.Add(wire.Fault{Op: "CompleteMultipartUpload", Kind: wire.Hang})
-	closed := async(func() error { return os.WriteFile(m.Path("slow"), harness.Random(1, 30<<20), 0o644) })
+	closed := async(func() error { return os.WriteFile(m.Path("slow"), harness.Random(1, 20<<20), 0o644) })
 	awaitOp(t, s, "CompleteMultipartUpload", 1)
 	return hang, closed
 }
