@@ -70,6 +70,7 @@ func (f *FS) mountOptions() *fusefs.Options {
 			MaxBackground:     maxBackground,
 			ExtraCapabilities: extraCapabilities,
 			DirectMountFlags:  mountFlags(f.o.ReadOnly),
+			DisableSplice:     true, // what is read is in memory; go-fuse would fill a pipe first, and complain where 1 MiB does not fit
 			Logger:            log.New(logWriter{f.log}, "", 0),
 		},
 	}

@@ -53,8 +53,20 @@ func TestPosix(t *testing.T) {
 					t.Run(name, func(t *testing.T) { conform(t, m, name) })
 				}
 			}
+			readsAreQuiet(t, m)
 			m.Unmount()
 		})
+	}
+}
+
+// readsAreQuiet has go-fuse answer the largest requests there are, and looks
+// whether it, or a test before, had something to complain about.
+func readsAreQuiet(t *testing.T, m *harness.Mount) {
+	content := harness.Random(1, 9<<20)
+	harness.Write(t, m.Path("large"), content)
+	harness.Want(t, m.Path("large"), content)
+	if strings.Contains(m.Log(), "msg=go-fuse") {
+		t.Errorf("go-fuse complains:\n%s", m.Log())
 	}
 }
 
