@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"syscall"
 	"testing"
 
@@ -107,9 +108,20 @@ func renameDirectories(t *testing.T, s *harness.Server) {
 	harness.Must(t, os.Mkdir(m.Path("full"), 0o755))
 	harness.Write(t, m.Path("full/x"), nil)
 	harness.WantErrno(t, "rename onto a full directory", syscall.Rename(m.Path("from"), m.Path("full")), syscall.ENOTEMPTY)
-	harness.Must(t, os.Rename(m.Path("from"), m.Path("to")))
+	name := strings.Repeat("long", 50)
+	deep := m.Path("from", name, name, name, name, strings.Repeat("deep", 25))
+	harness.Must(t, os.MkdirAll(deep, 0o755))
+	keys := s.Keys(t)
+	err := syscall.Rename(m.Path("from"), m.Path(name))
+	harness.WantErrno(t, "rename that makes a key too long", err, syscall.ENAMETOOLONG)
+	if now := s.Keys(t); !slices.Equal(keys, now) {
+		t.Errorf("the rename that failed left %q, before it was %q", now, keys)
+	}
+	harness.Must(t, os.RemoveAll(m.Path("from", name)))
+	harness.Must(t, os.Mkdir(m.Path("to"), 0o700)) // is replaced
+	harness.Must(t, syscall.Rename(m.Path("from"), m.Path("to")))
 	compare(t, before, tree(t, m.Path("to")))
-	_, err := os.Stat(m.Path("from"))
+	_, err = os.Stat(m.Path("from"))
 	harness.WantErrno(t, "the old directory", err, syscall.ENOENT)
 	m.Unmount()
 	m = s.Mount(t)
