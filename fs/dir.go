@@ -2,6 +2,7 @@ package fs
 
 import (
 	"context"
+	"os"
 	"sync"
 	"syscall"
 	"time"
@@ -59,8 +60,15 @@ func (f *FS) newDir(marker s3io.Object) *dir {
 }
 
 // newRoot returns the root. Its attributes live in memory only: the bucket
-// itself has none.
-func (f *FS) newRoot() *dir { return f.newDir(s3io.Object{}) }
+// itself has none. The kernel lets nobody pass a directory that is not theirs,
+// and root everywhere.
+func (f *FS) newRoot() *dir {
+	d := f.newDir(s3io.Object{})
+	if f.o.OwnerOnly {
+		d.attr.uid, d.attr.mode = uint32(os.Geteuid()), d.attr.mode&^0o077
+	}
+	return d
+}
 
 func (f *FS) dirAttributes(marker s3io.Object) attributes {
 	a := attributes{typ: syscall.S_IFDIR, mode: f.o.DirMode &^ f.o.Umask, uid: f.o.UID, gid: f.o.GID, mtime: f.born, ctime: f.born}

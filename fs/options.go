@@ -9,6 +9,7 @@ import (
 type Options struct {
 	FSName string // shown by mount(8) and df(1), such as s3://bucket/prefix
 
+	OwnerOnly    bool // with AllowOther: of the others, only root may enter
 	AllowOther   bool // other users may enter; permission bits are enforced by the kernel in any case
 	ReadOnly     bool
 	CachedWrites bool // leave direct I/O off on write-only opens: slower, for comparison

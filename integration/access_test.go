@@ -87,6 +87,13 @@ func TestAccess(t *testing.T) {
 		deniedAs(t, somebody, "cat "+m.Path("of-root"))
 		m.Unmount()
 	})
+	t.Run("root alone", func(t *testing.T) {
+		m := s.MountAt(t, dir, "--allow-root", "--dir-mode", "0777")
+		harness.Want(t, m.Path("f"), []byte("content"))
+		deniedAs(t, somebody, "cat "+m.Path("f"))
+		deniedAs(t, somebody, "ls "+m.Dir)
+		m.Unmount()
+	})
 	t.Run("read-only", func(t *testing.T) {
 		m := s.MountAt(t, dir, "--read-only")
 		harness.Want(t, m.Path("f"), []byte("content"))

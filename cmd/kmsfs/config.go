@@ -33,7 +33,7 @@ type config struct {
 
 // tree is how the mount presents the bucket.
 type tree struct {
-	allowOther               bool
+	allowOther, allowRoot    bool
 	uid, gid                 uint32
 	fileMode, dirMode, umask uint32
 	attrTTL                  time.Duration
@@ -41,6 +41,9 @@ type tree struct {
 	strictExcl               bool
 	noExec                   bool // only after -o, as mount(8) has it
 }
+
+// shared reports whether users other than the one who mounts are to be let in.
+func (t tree) shared() bool { return t.allowOther || t.allowRoot }
 
 // process is how the mount's process runs.
 type process struct {
@@ -116,6 +119,9 @@ func (c *config) finish(loose bool) error {
 		if err := c.finishReading(); err != nil {
 			return err
 		}
+	}
+	if c.tree.allowOther && c.tree.allowRoot {
+		return errors.New("--allow-root lets root in alone, --allow-other everybody; leave out one of the two")
 	}
 	if c.s3.PartSize > c.s3.SpoolSize && c.s3.SpoolSize > 0 && c.s3.PartSize > c.s3.Memory/8 {
 		return errors.New("--part-size is larger than --spool-size, but parts over an eighth of --memory go to the spool; raise --spool-size or lower --part-size")

@@ -63,7 +63,7 @@ statement that the key's policy needs. Exit status 1 if a mount would fail.`,
 // diagnose carries out all checks; those that need an earlier one are left out
 // when that fails.
 func diagnose(ctx context.Context, c *config) diagnosis {
-	d := diagnosis{Source: c.source.String(), Checks: localChecks(c.tree.allowOther)}
+	d := diagnosis{Source: c.source.String(), Checks: localChecks(c.tree.shared())}
 	d.Checks = append(append(d.Checks, envelopeChecks(c)...), credentialsCheck(ctx, c))
 	p := &patient{c: c}
 	for _, step := range []struct {

@@ -108,7 +108,7 @@ func mount(ctx context.Context, s std, c *config, fake bool) error {
 	if err := checkMountPoint(dir); err != nil {
 		return err
 	}
-	if err := checkFUSE(c.tree.allowOther); err != nil {
+	if err := checkFUSE(c.tree.shared()); err != nil {
 		return err
 	}
 	if fake {

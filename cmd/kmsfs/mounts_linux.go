@@ -146,7 +146,7 @@ func fuseChecks(f localFacts) []check {
 		case hasLine(string(conf), "user_allow_other"):
 			share.Detail = "user_allow_other is set in " + f.fuseConf
 		case f.allowOther:
-			share.fail("--allow-other is not permitted to users here", "add the line user_allow_other to "+f.fuseConf+", or leave out --allow-other")
+			share.fail("--allow-other is not permitted to users here, nor is --allow-root", "add the line user_allow_other to "+f.fuseConf+", or leave it out")
 		default:
 			share.Detail = "not permitted to users here, and not asked for"
 		}

@@ -124,7 +124,8 @@ func (m *server) mount(ctx context.Context) error {
 	t := m.c.tree
 	tree, err := fs.New(m.bucket, fs.Options{
 		FSName:     m.c.source.String(),
-		AllowOther: t.allowOther,
+		AllowOther: t.shared(),
+		OwnerOnly:  t.allowRoot,
 		ReadOnly:   m.c.s3.ReadOnly,
 		UID:        t.uid,
 		GID:        t.gid,

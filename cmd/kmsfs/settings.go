@@ -108,6 +108,8 @@ func treeSettings() []setting {
 			set: boolean(func(c *config) *bool { return &c.s3.ReadOnly })},
 		{name: "allow-other", group: access, bare: "true", help: "let other users use the mount; modes are checked",
 			set: boolean(func(c *config) *bool { return &c.tree.allowOther })},
+		{name: "allow-root", group: access, bare: "true", help: "let root use the mount, too, but no other user",
+			set: boolean(func(c *config) *bool { return &c.tree.allowRoot })},
 		{name: "uid", group: access, arg: "ID", def: "the user that mounts", help: "owner of what has none recorded",
 			set: owner(func(c *config) *uint32 { return &c.tree.uid })},
 		{name: "gid", group: access, arg: "ID", def: "the group that mounts", help: "group of what has none recorded",
