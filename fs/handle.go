@@ -1,6 +1,7 @@
 package fs
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"sync"
@@ -66,41 +67,56 @@ func (n *file) open(ctx context.Context, t *tap, writes, cut bool) error {
 			return err
 		}
 	}
-	var err error
-	if cut {
-		err = n.replaceable(ctx)
-	} else {
+	// From here on what takes the name away preserves the content.
+	err := n.enter(ctx, writes)
+	if err != nil {
+		return err
+	}
+	if !cut {
 		err = n.unlock(ctx, t, writes)
+	} else if err = n.replaceable(ctx); err == nil {
+		err = n.cutOff(ctx)
 	}
 	if err != nil {
-		return err
-	}
-	err = n.enter(ctx, writes)
-	if err != nil || !cut {
-		return err
-	}
-	err = n.truncate(ctx, 0)
-	if err == nil {
-		err = n.emptied(ctx)
-	}
-	if err == nil { // a descriptor that cannot write commits nothing when it closes
-		err = n.saveUnlessOpen(ctx)
-	}
-	if err != nil {
-		n.close(writes)
+		n.leaveEarly(writes)
 	}
 	return err
 }
 
-// emptied takes suid and sgid off and sets the time, as O_TRUNC does also where
-// there is nothing to cut.
-func (n *file) emptied(ctx context.Context) error {
+// cutOff does what O_TRUNC asks for. It takes suid and sgid off and sets the
+// time also where there is nothing to cut.
+func (n *file) cutOff(ctx context.Context) error {
+	if err := n.truncate(ctx, 0); err != nil {
+		return err
+	}
 	var in fuse.SetAttrIn
 	in.Valid = fuse.FATTR_KILL_SUIDGID | fuse.FATTR_MTIME | fuse.FATTR_MTIME_NOW
 	n.mu.Lock()
 	unsaved := n.unsaved
 	n.mu.Unlock()
-	return n.setAttributes(ctx, &in, unsaved)
+	if err := n.setAttributes(ctx, &in, unsaved); err != nil {
+		return err
+	}
+	return n.saveUnlessOpen(ctx) // a descriptor that cannot write commits nothing when it closes
+}
+
+// leaveEarly counts a descriptor out that never came to be.
+func (n *file) leaveEarly(writes bool) {
+	if opens, _ := n.close(writes); opens == 0 {
+		n.lastClose()
+	}
+}
+
+// movedSince waits for what may be moving the pin or taking the name away, and
+// reports whether that has happened since.
+func (n *file) movedSince(ctx context.Context, pinned uint64) (bool, error) {
+	if err := n.gate.share(ctx); err != nil {
+		return false, err
+	}
+	n.gate.unshare()
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.pinned != pinned, nil
 }
 
 // keep has what is written held on if the descriptor that is opened may read it
@@ -122,16 +138,25 @@ func (n *file) keep(flags uint32) {
 func (n *file) unlock(ctx context.Context, t *tap, writes bool) error {
 	wait, stop := patient(ctx)
 	defer stop()
-	n.mu.Lock()
-	o := n.obj
-	n.mu.Unlock()
-	if err := n.readable(wait, writes); err != nil || o.ETag == "" || o.Form == s3io.Plain {
-		return err
+	for try := 0; ; try++ {
+		n.mu.Lock()
+		o, pinned := n.obj, n.pinned
+		n.mu.Unlock()
+		if err := n.readable(wait, writes); err != nil || o.ETag == "" || o.Form == s3io.Plain {
+			return err
+		}
+		err := t.unlock(wait, n.f.b, o)
+		if err == nil && writes {
+			return n.changeable(wait)
+		}
+		if !isKind(err, s3io.Stale) && !isKind(err, s3io.NotExist) || try == 3 {
+			return err
+		}
+		// Our own copy, or a rename onto it, may have replaced the object.
+		if moved, werr := n.movedSince(wait, pinned); werr != nil || !moved {
+			return cmp.Or(werr, err)
+		}
 	}
-	if err := t.unlock(wait, n.f.b, o); err != nil || !writes {
-		return err
-	}
-	return n.changeable(wait)
 }
 
 // changeable is the answer to what would change an object that is not sealed
