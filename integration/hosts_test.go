@@ -1,6 +1,7 @@
 package integration
 
 import (
+	"errors"
 	"fmt"
 	"net/http"
 	"os"
@@ -31,18 +32,25 @@ func TestConflicts(t *testing.T) {
 	for _, mode := range []harness.Mode{harness.SSE, harness.Envelope} {
 		t.Run(string(mode), func(t *testing.T) {
 			s := harness.Sandbox(t).In(t, mode)
-			keep := s.Mount(t, "--attr-ttl", "1h")
-			fail := s.OtherHost().Mount(t, "--on-conflict", "fail", "--strict-excl")
-			over := s.OtherHost().Mount(t, "--on-conflict", "overwrite", "--strict-excl")
+			keep := s.Mount(t, "--attr-ttl", "1h", "--part-size", "5MiB")
+			fail := s.OtherHost().Mount(t, "--on-conflict", "fail", "--strict-excl", "--part-size", "5MiB")
+			over := s.OtherHost().Mount(t, "--on-conflict", "overwrite", "--strict-excl", "--part-size", "5MiB")
 			t.Run("policies", func(t *testing.T) { policies(t, s, fail, over) })
 			t.Run("answers get lost", func(t *testing.T) { lostAnswers(t, s, keep) })
 			t.Run("two requests meet", func(t *testing.T) { requestsMeet(t, s, keep) })
 			t.Run("strict exclusive creation", func(t *testing.T) { strictExcl(t, s, fail, over) })
 			t.Run("attributes of a replaced file", func(t *testing.T) { staleAttributes(t, s, keep) })
+			t.Run("a directory of that name", func(t *testing.T) { directoryAppears(t, s, keep, over) })
 			t.Run("unlink of a replaced file", func(t *testing.T) { staleUnlink(t, s, keep) })
 		})
 	}
 }
+
+// Sizes of files: one request, and several of the smallest parts.
+const (
+	oneRequest = 100
+	someParts  = 11 << 20
+)
 
 // written opens a file with the flags and writes body, which close commits.
 func written(t *testing.T, path string, flags int, body []byte) *os.File {
@@ -55,7 +63,7 @@ func written(t *testing.T, path string, flags int, body []byte) *os.File {
 }
 
 func policies(t *testing.T, s *harness.Server, fail, over *harness.Mount) {
-	for _, size := range []int{100, 17 << 20} {
+	for _, size := range []int{oneRequest, someParts} {
 		ours := harness.Random(1, size)
 		for m, want := range map[*harness.Mount][]byte{fail: []byte("theirs"), over: ours} {
 			name := fmt.Sprint("policy-", size)
@@ -90,11 +98,11 @@ func policies(t *testing.T, s *harness.Server, fail, over *harness.Mount) {
 // Whatever becomes of the answers, each content is there exactly once.
 func lostAnswers(t *testing.T, s *harness.Server, m *harness.Mount) {
 	for _, op := range []string{"CopyObject", "PutObject", "CompleteMultipartUpload"} {
-		size := 100
+		size, kinds := oneRequest, []wire.FaultKind{wire.ResetBefore, wire.ResetAfter, wire.Answer, wire.AnswerAfter}
 		if op == "CompleteMultipartUpload" {
-			size = 17 << 20
+			size, kinds = someParts, kinds[:2]
 		}
-		for _, kind := range []wire.FaultKind{wire.ResetBefore, wire.ResetAfter, wire.Answer, wire.AnswerAfter} {
+		for _, kind := range kinds {
 			name := fmt.Sprintf("lost-%s-%d", op, kind)
 			f := written(t, m.Path(name), os.O_WRONLY, harness.Random(1, size))
 			s.Put(t, name, []byte("theirs"))
@@ -120,14 +128,14 @@ func lostAnswers(t *testing.T, s *harness.Server, m *harness.Mount) {
 
 // After 409 an upload has to be sent again, which takes that all is still held.
 func requestsMeet(t *testing.T, s *harness.Server, m *harness.Mount) {
-	for _, size := range []int{100, 20 << 20} {
+	for _, size := range []int{oneRequest, someParts} {
 		name := fmt.Sprint("met-", size)
 		f := written(t, m.Path(name), os.O_RDWR, harness.Random(1, size))
 		s.Sandbox.S3.Conflict(s.Bucket, name, 1)
 		harness.Must(t, f.Close())
 		harness.Equal(t, name, s.Get(t, name), harness.Random(1, size))
 	}
-	f := written(t, m.Path("stream"), os.O_WRONLY, harness.Random(1, 40<<20))
+	f := written(t, m.Path("stream"), os.O_WRONLY, harness.Random(1, someParts+5<<20))
 	s.Put(t, "stream", []byte("theirs"))
 	s.Sandbox.S3.Conflict(s.Bucket, "stream", 1)
 	harness.WantErrno(t, "close", f.Close(), syscall.ESTALE)
@@ -205,6 +213,21 @@ func staleAttributes(t *testing.T, s *harness.Server, m *harness.Mount) {
 	if kept := suite.Conflicts(t, s, "attrs"); len(kept) > 0 {
 		t.Errorf("kept are %q", kept)
 	}
+}
+
+// A directory takes no key from a file: both stay, and the directory has the
+// name.
+func directoryAppears(t *testing.T, s *harness.Server, m, other *harness.Mount) {
+	f := written(t, m.Path("name"), os.O_WRONLY, []byte("ours"))
+	harness.Must(t, os.Mkdir(other.Path("name"), 0o755))
+	harness.Must(t, f.Close())
+	harness.Equal(t, "name", s.Get(t, "name"), []byte("ours"))
+	fresh := s.OtherHost().Mount(t)
+	harness.Want(t, fresh.Path("name‛object"), []byte("ours"))
+	if info, err := os.Stat(fresh.Path("name")); err != nil || !info.IsDir() {
+		t.Errorf("the directory: %v, %v", info, err)
+	}
+	harness.Must(t, errors.Join(os.Remove(fresh.Path("name‛object")), os.Remove(fresh.Path("name"))))
 }
 
 // A name that is removed is gone, whoever wrote last, and closing an open file
