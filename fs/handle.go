@@ -107,18 +107,6 @@ func (n *file) leaveEarly(writes bool) {
 	}
 }
 
-// movedSince waits for what may be moving the pin or taking the name away, and
-// reports whether that has happened since.
-func (n *file) movedSince(ctx context.Context, pinned uint64) (bool, error) {
-	if err := n.gate.share(ctx); err != nil {
-		return false, err
-	}
-	n.gate.unshare()
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	return n.pinned != pinned, nil
-}
-
 // keep has what is written held on if the descriptor that is opened may read it
 // back.
 func (n *file) keep(flags uint32) {

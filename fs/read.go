@@ -47,17 +47,26 @@ func (n *file) readAt(ctx context.Context, t *tap, p []byte, off int64) (int, er
 			return k, err
 		}
 		// Our own copy may have replaced the object: wait for it to be told.
-		if werr := n.gate.share(ctx); werr != nil {
+		moved, werr := n.movedSince(ctx, pinned)
+		if werr != nil {
 			return 0, werr
 		}
-		n.gate.unshare()
-		n.mu.Lock()
-		moved := n.pinned != pinned
-		n.mu.Unlock()
 		if !moved {
 			return k, &fault{syscall.ESTALE, "changed by somebody else: " + err.Error()}
 		}
 	}
+}
+
+// movedSince waits for what may be moving the pin or taking the name away, and
+// reports whether that has happened since.
+func (n *file) movedSince(ctx context.Context, pinned uint64) (bool, error) {
+	if err := n.gate.share(ctx); err != nil {
+		return false, err
+	}
+	n.gate.unshare()
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.pinned != pinned, nil
 }
 
 // errNotWritten says that there is nothing uncommitted any more.
