@@ -103,6 +103,10 @@ const maxConflicts = 4
 func (w *Writer) publish(a Attrs) (Object, Attrs, error) {
 	for n := 0; ; n++ {
 		o, sent, err := w.store(a)
+		var e *Error
+		if !beaten(err) && errors.As(err, &e) && e.Kind == Stale && e.Hint == "" {
+			e.Hint = "what was changed here lies over an object that somebody else replaced: the changes are lost"
+		}
 		if n == maxConflicts || !beaten(err) {
 			return o, sent, err
 		}

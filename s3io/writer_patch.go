@@ -57,14 +57,16 @@ func (w *Writer) putPatched(r *Reader, size int64, a Attrs) (Object, error) {
 	s := w.b.writes
 	used, _ := s.mem.inUse()
 	hold := size < minPart && used <= s.mem.total/2
-	var p *pages
-	var err error
+	p := s.newPages(0, s.parts.size(1), new(sync.RWMutex))
+	// Room first: a wait for it with an answer at hand would keep a connection
+	// from the uploads that have to end before there is room.
+	err := errScarce
 	if hold {
-		p = s.newPages(0, s.parts.size(1), new(sync.RWMutex))
-		// Room first: a wait for it with an answer at hand would keep a connection
-		// from the uploads that have to end before there is room.
 		err = p.reserve(w.b.ctx, 0, size)
-	} else {
+	}
+	if err != nil {
+		p.release()
+		hold = false
 		p, err = s.newPart(w.b.ctx, 0, size)
 	}
 	if err == nil {
@@ -90,7 +92,7 @@ func (w *Writer) putPatched(r *Reader, size int64, a Attrs) (Object, error) {
 // sent: it needs no room any more that might not be there.
 func (s *writes) newPart(ctx context.Context, from, n int64) (*pages, error) {
 	p := s.newPages(from, n, new(sync.RWMutex))
-	p.mem = s.joint
+	p.mem, p.viaSpool = s.joint, false // pages stay where they are
 	select {
 	case s.turn <- struct{}{}:
 		defer func() { <-s.turn }()
@@ -138,15 +140,13 @@ func (w *Writer) plan(r *Reader, size int64) ([]piece, *splice, error) {
 
 // unchanged returns what of [from, to) is as the base has it.
 func (w *Writer) unchanged(from, to int64) spans {
-	same := w.shows.within(from, to)
-	for _, p := range w.bufs {
-		if p.from < to && from < p.from+p.size {
-			for _, x := range p.have {
-				same = same.minus(spans{{p.from + x.from, p.from + x.to}})
-			}
+	var changed spans
+	for _, p := range w.overlapping(from, to) {
+		for _, x := range p.have {
+			changed = changed.add(p.from+x.from, p.from+x.to)
 		}
 	}
-	return same
+	return w.shows.within(from, to).minus(changed)
 }
 
 // sendPatched gives up all parts.
@@ -224,7 +224,7 @@ func readRuns(ctx context.Context, r *Reader, p *pages, runs spans) error {
 // overlay copies what is held of the first n bytes of p to it.
 func (w *Writer) overlay(ctx context.Context, p *pages, n int64) error {
 	scratch := make([]byte, frameSize)
-	for _, buf := range w.bufs {
+	for _, buf := range w.overlapping(p.from, p.from+n) {
 		for _, x := range buf.have.within(p.from-buf.from, p.from+n-buf.from) {
 			for at := x.from; at < x.to; {
 				to := buf.from + at - p.from

@@ -3,6 +3,7 @@ package s3io
 import (
 	"fmt"
 	"io"
+	"sort"
 )
 
 // ReadAt reads what the file has now. What lies in the base alone is read by
@@ -53,17 +54,26 @@ func (w *Writer) readHeld(p []byte, off int64) (n int, base *Object, missing spa
 		return 0, nil, nil, ErrNotHeld
 	}
 	clear(p) // what nobody has written reads as zeros
-	missing = w.shows.within(off, end)
-	for _, buf := range w.held() {
+	var found spans
+	for _, buf := range w.overlapping(off, end) {
 		for _, x := range buf.have.within(off-buf.from, end-buf.from) {
 			from, to := x.from+buf.from, x.to+buf.from
 			if err := buf.readAtLocked(p[from-off:to-off], x.from); err != nil {
 				return 0, nil, nil, fmt.Errorf("read back what was written to %q: %w", w.key, err)
 			}
-			missing = missing.minus(spans{{from, to}})
+			found = found.add(from, to)
 		}
 	}
-	return len(p), w.base, missing, err
+	return len(p), w.base, w.shows.within(off, end).minus(found), err
+}
+
+// overlapping returns what is held around [from, to), in order. The caller has op
+// or mu.
+func (w *Writer) overlapping(from, to int64) []*pages {
+	all := w.held()
+	i := sort.Search(len(all), func(i int) bool { return all[i].from+all[i].size > from })
+	j := sort.Search(len(all), func(i int) bool { return all[i].from >= to })
+	return all[i:max(i, j)]
 }
 
 // held returns all that is held, in the order of the file. The caller has op or mu.

@@ -58,12 +58,15 @@ func (s spans) within(from, to int64) spans {
 func (s spans) minus(t spans) spans {
 	var left spans
 	for _, x := range s {
+		for len(t) > 0 && t[0].to <= x.from {
+			t = t[1:]
+		}
 		for _, y := range t {
-			if y.to <= x.from || x.to <= y.from {
-				continue
+			if y.from >= x.to {
+				break
 			}
 			left = left.add(x.from, y.from)
-			x.from = y.to
+			x.from = max(x.from, y.to)
 		}
 		left = left.add(x.from, x.to)
 	}
