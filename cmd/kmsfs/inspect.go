@@ -24,7 +24,8 @@ type inspected struct {
 	Mode         string            `json:"sse"`
 	KMSKey       string            `json:"kms_key,omitempty"`
 	BucketKey    bool              `json:"bucket_key"`
-	Size         int64             `json:"size"` // of the content
+	Refused      string            `json:"refused,omitempty"` // why the mount does not read it; only with a path
+	Size         int64             `json:"size"`              // of the content
 	ETag         string            `json:"etag"`
 	Version      string            `json:"version,omitempty"`
 	Modified     time.Time         `json:"modified"`
@@ -122,6 +123,9 @@ func inspectObject(ctx context.Context, b *s3io.Bucket, root, key, verify string
 		URL: root + o.Key, Mode: o.Encryption.Algorithm, KMSKey: o.Encryption.KeyID, BucketKey: o.Encryption.BucketKey,
 		Size: o.Size, ETag: o.ETag, Version: o.VersionID, Modified: o.LastModified.UTC(), StorageClass: o.StorageClass, Metadata: o.Meta,
 	}
+	if err := b.Readable(ctx, o); s3io.KindOf(err) == s3io.KeyRejected {
+		found.Refused = err.Error()
+	}
 	if o.Form == s3io.Sealed {
 		found.Envelope, err = inspectMessage(ctx, b, o, verify)
 	} else if verify != "" {
@@ -156,6 +160,7 @@ func printInspected(w io.Writer, found inspected) error {
 		row("bucket key", onOff(found.BucketKey))
 		row("context", "not disclosed by S3")
 	}
+	row("refused", found.Refused)
 	row("size", bytesText(found.Size))
 	row("ETag", found.ETag)
 	row("version", found.Version)

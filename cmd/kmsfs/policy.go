@@ -54,7 +54,7 @@ func leastPolicies(c *config, key string, sealed []string, versioned bool) (user
 	list := iamStatement{Sid: "KmsfsBucket", Effect: "Allow", Action: onBucket, Resource: bucket}
 	user = &iamPolicy{Version: "2012-10-17", Statement: []iamStatement{list,
 		{Sid: "KmsfsObjects", Effect: "Allow", Action: onObjects, Resource: objects}}}
-	onKeys := append(throughS3(c, key, onKey), sealStatements(c, sealed, bucket)...)
+	onKeys := append(append(throughS3(c, key, onKey), allowedThroughS3(c)...), sealStatements(c, sealed, bucket)...)
 	if len(onKeys) == 0 {
 		return user, nil
 	}

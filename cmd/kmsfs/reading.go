@@ -1,8 +1,10 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/kmsfs/kmsfs/s3io"
 )
@@ -33,4 +35,57 @@ func (c *config) finishReading() error {
 	}
 	c.s3.Require, c.s3.AllowKeyIDs = require, c.sealing.AllowKeyIDs
 	return nil
+}
+
+// looksAtS3 reports whether reads look at how S3 encrypts.
+func (c *config) looksAtS3() bool { return c.s3.Envelope == nil || c.sseKMS() }
+
+// sampled is how many objects doctor looks at.
+const sampled = 20
+
+// existing looks at some of the objects that are there: a bucket that was used
+// before may have some that the mount would refuse to read.
+func (p *patient) existing(ctx context.Context, found *check) error {
+	if p.bucket == nil || p.locked || !p.c.looksAtS3() || !p.proven && !p.c.s3.ReadOnly {
+		return errNotDone
+	}
+	page, err := p.bucket.List(ctx, s3io.ListQuery{Max: sampled})
+	if err != nil {
+		return errNotDone // told already
+	}
+	looked, refused := 0, 0
+	for _, o := range page.Objects {
+		if strings.HasSuffix(o.Key, "/") || strings.HasPrefix(o.Key, ".kmsfs/") {
+			continue
+		}
+		looked++
+		if err := p.bucket.Readable(ctx, o); s3io.KindOf(err) == s3io.KeyRejected {
+			refused++
+			found.State = stateWarn
+			found.Detail, found.Remedy = splitRemedy(err)
+		}
+	}
+	switch {
+	case looked == 0:
+		return errNotDone
+	case refused == 0:
+		found.Detail = fmt.Sprintf("none of the first %d would be refused", looked)
+	default:
+		found.Detail = fmt.Sprintf("reading %d of the first %d would be refused: %s", refused, looked, found.Detail)
+	}
+	return nil
+}
+
+// allowedThroughS3 returns what S3 needs to be allowed of the further keys.
+func allowedThroughS3(c *config) (list []iamStatement) {
+	if !c.looksAtS3() {
+		return nil
+	}
+	for i, key := range c.s3.AllowKeyIDs {
+		for _, s := range throughS3(c, key, []string{"kms:Decrypt"}) {
+			s.Sid += fmt.Sprint(i + 2)
+			list = append(list, s)
+		}
+	}
+	return list
 }
