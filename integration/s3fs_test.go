@@ -28,40 +28,32 @@ import (
 //     here are smaller, for kmsfs refuses to read what it makes so.
 func TestS3fs(t *testing.T) {
 	s := harness.Sandbox(t)
-	t.Run("s3fs writes", func(t *testing.T) {
-		theirs := mountS3fs(t, s)
-		writeInterop(t, filepath.Join(theirs.dir, "theirs"))
-		shown := readInterop(t, filepath.Join(theirs.dir, "theirs"))
-		theirs.unmount()
-		m := s.Mount(t)
-		if d := cmp.Diff(shown, readInterop(t, m.Path("theirs"))); d != "" {
-			t.Errorf("s3fs shows (-), kmsfs shows (+): %s", d)
+	same := func(what string, s3fs, kmsfs map[string]string) {
+		t.Helper()
+		if d := cmp.Diff(s3fs, kmsfs); d != "" {
+			t.Errorf("%s: s3fs shows (-), kmsfs shows (+): %s", what, d)
 		}
-	})
-	t.Run("kmsfs writes", func(t *testing.T) {
-		m := s.Mount(t)
-		writeInterop(t, m.Path("ours"))
-		m.Unmount()
-		m = s.Mount(t, "--read-only")
-		shown := readInterop(t, m.Path("ours"))
-		theirs := mountS3fs(t, s)
-		if d := cmp.Diff(shown, readInterop(t, filepath.Join(theirs.dir, "ours"))); d != "" {
-			t.Errorf("kmsfs shows (-), s3fs shows (+): %s", d)
-		}
-	})
-	t.Run("both change what the other wrote", func(t *testing.T) {
-		m := s.Mount(t)
-		changeInterop(t, m.Path("theirs"))
-		m.Unmount()
-		theirs := mountS3fs(t, s)
-		changeInterop(t, filepath.Join(theirs.dir, "ours"))
-		shown := readInterop(t, theirs.dir)
-		theirs.unmount()
-		m = s.Mount(t, "--read-only")
-		if d := cmp.Diff(shown, readInterop(t, m.Dir)); d != "" {
-			t.Errorf("s3fs shows (-), kmsfs shows (+): %s", d)
-		}
-	})
+	}
+	s3fs := mountS3fs(t, s)
+	writeInterop(t, filepath.Join(s3fs.dir, "theirs"))
+	theirs := readInterop(t, filepath.Join(s3fs.dir, "theirs"))
+	s3fs.unmount()
+
+	m := s.Mount(t)
+	same("what s3fs wrote", theirs, readInterop(t, m.Path("theirs")))
+	changeInterop(t, m.Path("theirs"))
+	writeInterop(t, m.Path("ours"))
+	ours := readInterop(t, m.Path("ours"))
+	m.Unmount()
+
+	s3fs = mountS3fs(t, s)
+	same("what kmsfs wrote", readInterop(t, filepath.Join(s3fs.dir, "ours")), ours)
+	changeInterop(t, filepath.Join(s3fs.dir, "ours"))
+	changed := readInterop(t, s3fs.dir)
+	s3fs.unmount()
+
+	m = s.Mount(t, "--read-only")
+	same("what both changed", changed, readInterop(t, m.Dir))
 	s.MustBeEncrypted(t)
 }
 
