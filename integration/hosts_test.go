@@ -142,12 +142,9 @@ func requestsMeet(t *testing.T, s *harness.Server, m *harness.Mount) {
 	if text := lastError(t, m); !strings.Contains(text, "stream") || !strings.Contains(text, "lost") {
 		t.Errorf("last_error does not name the loss: %q", text)
 	}
-	theirs := []string{string(s.Get(t, "stream"))}
-	for _, key := range suite.Conflicts(t, s, "stream") {
-		theirs = append(theirs, string(s.Get(t, key)))
-	}
-	if !slices.Contains(theirs, "theirs") {
-		t.Error("theirs is lost")
+	harness.Equal(t, "stream", s.Get(t, "stream"), []byte("theirs"))
+	if copies := suite.Conflicts(t, s, "stream"); len(copies) != 0 {
+		t.Errorf("theirs was copied, and stayed: %q", copies)
 	}
 	if n := uploads(t, s); n != 0 {
 		t.Errorf("%d uploads are left", n)

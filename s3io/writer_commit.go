@@ -104,10 +104,15 @@ func (w *Writer) publish(a Attrs) (Object, Attrs, error) {
 	for n := 0; ; n++ {
 		o, sent, err := w.store(a)
 		var e *Error
-		if !beaten(err) && errors.As(err, &e) && e.Kind == Stale && e.Hint == "" {
-			e.Hint = "what was changed here lies over an object that somebody else replaced: the changes are lost"
+		if !errors.As(err, &e) || n == maxConflicts || e.Kind != Stale && e.Kind != Exists {
+			return o, sent, err
 		}
-		if n == maxConflicts || !beaten(err) {
+		if e.Op != opPut && e.Op != opComplete {
+			e.Hint = "what was changed here lies over an object that somebody else replaced: the changes are lost"
+			return o, sent, err
+		}
+		if status(err) == http.StatusConflict && !w.roam() { // only after 412 does S3 keep the upload
+			e.Hint = "what was written is lost: S3 wants it sent again after such a conflict, and it is held no more"
 			return o, sent, err
 		}
 		c, refused := w.b.reconcile(w.b.ctx, w.key, w.cond, err)
@@ -115,18 +120,7 @@ func (w *Writer) publish(a Attrs) (Object, Attrs, error) {
 			return Object{}, a, refused
 		}
 		w.cond = c
-		if status(err) == http.StatusConflict && !w.roam() { // else S3 has kept the upload
-			return Object{}, a, &Error{Kind: Stale, Op: opComplete, Key: w.key, Err: err,
-				Hint: "what was written is lost: S3 wants it sent again after a conflict, and it is held no more"}
-		}
 	}
-}
-
-// beaten says that the condition of a commit was not met. What else is Stale is a
-// base that changed.
-func beaten(err error) bool {
-	var e *Error
-	return errors.As(err, &e) && (e.Op == opPut || e.Op == opComplete) && (e.Kind == Stale || e.Kind == Exists)
 }
 
 // store is one attempt of publish: small files in one PutObject, others by
