@@ -52,7 +52,7 @@ fuzz: deps ## Fuzz every target for FUZZTIME (30s)
 	@scripts/fuzz $(FUZZTIME)
 
 soak: deps ## Run random programs on mounts and on a plain directory for SOAKTIME (10m)
-	KMSFS_TEST_MODEL_TIME=$(SOAKTIME) go test -v -count=1 -timeout 90m -run TestModel ./integration/posix
+	KMSFS_TEST_MODE='sse envelope' KMSFS_TEST_MODEL_TIME=$(SOAKTIME) go test -v -count=1 -timeout 90m -run TestModel ./integration/posix
 
 bench: deps servers ## Measure against the SDK alone on MinIO, all files on tmpfs
 	@dir=$$(mktemp -d /dev/shm/kmsfs-bench-XXXXXX); trap 'rm -rf "$$dir"' EXIT; \
