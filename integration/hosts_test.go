@@ -257,3 +257,8 @@ func staleUnlink(t *testing.T, s *harness.Server, m *harness.Mount) {
 		}
 	}
 }
+
+func exclIsExact(t *testing.T) {
+	s := sandboxed(t)
+	strictExcl(t, s, s.Mount(t, "--strict-excl"), s.OtherHost().Mount(t, "--strict-excl"))
+}

@@ -139,8 +139,6 @@ func (l *locker) quiet() {
 
 // Locks are the kernel's: they work between the processes of a machine, on one
 // mount, and no request tells another host of them.
-func TestLocks(t *testing.T) { locksAreLocal(t) }
-
 func locksAreLocal(t *testing.T) {
 	s := sandboxed(t)
 	s.Plain = true

