@@ -107,6 +107,7 @@ func (d *dir) mkdir(ctx context.Context, name, component string, attr attributes
 	}
 	made := d.f.newDir(marker)
 	made.attr = attr
+	made.pinLocked(marker) // nobody else knows it yet
 	d.f.tree.Lock()
 	d.adoptLocked(ctx, name, made)
 	d.f.tree.Unlock()
@@ -285,7 +286,8 @@ func (d *dir) removeEmpty(ctx context.Context) error {
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.marker, d.changed = s3io.Object{}, 0
+	d.pinLocked(s3io.Object{})
+	d.changed = 0
 	return nil
 }
 

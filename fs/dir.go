@@ -23,6 +23,7 @@ type dir struct {
 
 	mu      sync.Mutex  // guards the fields below; never held over I/O
 	marker  s3io.Object // ETag is "" while there is none
+	pinned  uint64      // FS.clock when marker was last written here
 	attr    attributes
 	touched time.Time // when an entry last came or went here, unless times were set later
 	x       xattrs
@@ -117,12 +118,13 @@ func (d *dir) mark(by int) {
 	d.busy += by
 }
 
-// accept takes what S3 says about the marker.
-func (d *dir) accept(marker s3io.Object) {
+// accept takes what S3 says about the marker, unless the answer may be older than
+// what was written here: before is FS.clock from before S3 was asked.
+func (d *dir) accept(marker s3io.Object, before uint64) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.checked = time.Now()
-	if d.changed > 0 || d.busy > 0 || marker.ETag == "" && d.marker.ETag == "" {
+	if d.changed > 0 || d.busy > 0 || d.pinned > before || marker.ETag == "" && d.marker.ETag == "" {
 		return
 	}
 	if marker.ETag != d.marker.ETag || !marker.LastModified.Equal(d.marker.LastModified) {
@@ -242,7 +244,7 @@ func (d *dir) writeAttrs(ctx context.Context) error {
 	defer d.mu.Unlock()
 	switch {
 	case err == nil:
-		d.marker = written
+		d.pinLocked(written)
 		d.x.stored(want)
 		d.changed -= n
 	case isKind(err, s3io.Stale) || isKind(err, s3io.NotExist):
@@ -250,6 +252,12 @@ func (d *dir) writeAttrs(ctx context.Context) error {
 		d.changed -= n // somebody else's attributes stand
 	}
 	return err
+}
+
+// pinLocked takes what was written as the marker.
+func (d *dir) pinLocked(marker s3io.Object) {
+	d.marker, d.pinned = marker, d.f.clock.Add(1)
+	d.f.heads.put(marker, d.pinned)
 }
 
 // wantLocked returns what is to be stored with the marker.

@@ -193,7 +193,7 @@ func (n *file) pinLocked(o s3io.Object, want s3io.Attrs, changed int) {
 		n.orphan.held = nil
 		return
 	}
-	n.f.heads.put(o)
+	n.f.heads.put(o, n.pinned)
 }
 
 // wantLocked returns the attributes to store with the content. Headers and

@@ -14,8 +14,14 @@ import (
 type heads struct {
 	mu    *sync.Mutex
 	max   int
-	known map[headKey]*list.Element // of s3io.Object
+	known map[headKey]*list.Element // of head
 	order *list.List                // most recently used first
+}
+
+// head is what is remembered of an object, and FS.clock from before S3 was asked.
+type head struct {
+	o     s3io.Object
+	asked uint64
 }
 
 type headKey struct {
@@ -44,7 +50,7 @@ func (h heads) get(listed s3io.Object) (s3io.Object, bool) {
 		return s3io.Object{}, false
 	}
 	h.order.MoveToFront(e)
-	return e.Value.(s3io.Object), true
+	return e.Value.(head).o, true
 }
 
 func (h heads) has(listed s3io.Object) bool {
@@ -52,7 +58,9 @@ func (h heads) has(listed s3io.Object) bool {
 	return ok
 }
 
-func (h heads) put(o s3io.Object) {
+// put remembers o, unless an answer is known that was asked for later: an
+// object can get other attributes within a second and keep its ETag.
+func (h heads) put(o s3io.Object, asked uint64) {
 	if !o.Head || o.LastModified.IsZero() {
 		return
 	}
@@ -60,14 +68,16 @@ func (h heads) put(o s3io.Object) {
 	defer h.mu.Unlock()
 	k := headKeyOf(o)
 	if e := h.known[k]; e != nil {
-		e.Value = o
+		if e.Value.(head).asked <= asked {
+			e.Value = head{o, asked}
+		}
 		h.order.MoveToFront(e)
 		return
 	}
-	h.known[k] = h.order.PushFront(o)
+	h.known[k] = h.order.PushFront(head{o, asked})
 	for h.order.Len() > h.max {
 		oldest := h.order.Back()
-		delete(h.known, headKeyOf(oldest.Value.(s3io.Object)))
+		delete(h.known, headKeyOf(oldest.Value.(head).o))
 		h.order.Remove(oldest)
 	}
 }

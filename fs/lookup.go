@@ -124,7 +124,7 @@ func (f *FS) kept(n node) node {
 // side, the first key below it. Of both, the directory wins and the object is
 // shown under its hidden name.
 func (d *dir) resolve(ctx context.Context, component string, hidden bool, may kinds) (found, error) {
-	key := d.prefix() + component
+	key, asked := d.prefix()+component, d.f.clock.Load()
 	var object, marker s3io.Object
 	var below bool
 	g, gctx := errgroup.WithContext(ctx)
@@ -147,7 +147,7 @@ func (d *dir) resolve(ctx context.Context, component string, hidden bool, may ki
 	case below && !hidden:
 		return found{isDir, marker}, nil
 	case object.ETag != "" && below == hidden:
-		d.f.heads.put(object)
+		d.f.heads.put(object, asked)
 		return found{isFile, object}, nil
 	}
 	return found{}, nil
@@ -174,9 +174,10 @@ func (f *FS) head(ctx context.Context, listed s3io.Object) (s3io.Object, error) 
 	if o, ok := f.heads.get(listed); ok {
 		return o, nil
 	}
+	asked := f.clock.Load()
 	o, err := f.b.Head(ctx, listed.Key)
 	if err == nil {
-		f.heads.put(o)
+		f.heads.put(o, asked)
 	}
 	return o, err
 }
@@ -206,7 +207,7 @@ func (d *dir) settle(ctx context.Context, name string, got found, before uint64)
 	case *dir:
 		if got.kind == isDir || old.staysLocked() {
 			if got.kind == isDir {
-				old.accept(got.obj)
+				old.accept(got.obj, before)
 			}
 			d.f.keepLocked(old)
 			return old, nil

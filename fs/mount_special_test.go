@@ -243,7 +243,7 @@ func TestTypesThatAListingCannotTell(t *testing.T) {
 	}
 	known := listed
 	known.Head, known.Meta = true, map[string]string{"mode": "41471"}
-	f.heads.put(known)
+	f.heads.put(known, 0)
 	if typ := ask(listed); typ != syscall.S_IFLNK {
 		t.Errorf("after HEAD it is %o", typ)
 	}

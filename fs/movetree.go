@@ -148,7 +148,7 @@ func (t *transfer) copy(ctx context.Context, o s3io.Object, c s3io.Condition) er
 	if made.Meta == nil {
 		made.Meta = whole.Meta
 	}
-	t.f.heads.put(made)
+	t.f.heads.put(made, t.f.clock.Add(1))
 	if !strings.HasSuffix(o.Key, "/") { // the nodes of files know what follows
 		made = s3io.Object{Key: made.Key, ETag: made.ETag, VersionID: made.VersionID, LastModified: made.LastModified, Encryption: made.Encryption}
 	}

@@ -83,7 +83,7 @@ func (n *file) moved(copies map[string]copied) {
 func (d *dir) moved(c copied) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.marker = c.o
+	d.pinLocked(c.o)
 }
 
 // empty returns the marker of a directory, if it has one, and an error if it
@@ -109,7 +109,7 @@ func (d *dir) empty(ctx context.Context) (marker s3io.Object, err error) {
 // replaced, over the marker that took the place of its own.
 func (d *dir) comeBack(marker s3io.Object) {
 	d.mu.Lock()
-	d.marker = marker
+	d.pinLocked(marker)
 	d.changed++
 	d.x.changed = d.x.all != nil
 	d.mu.Unlock()

@@ -104,7 +104,7 @@ func (d *dir) makeFile(ctx context.Context, name, component string, attr attribu
 	n := d.f.newFile(o)
 	n.attr = attr
 	n.pinned = d.f.clock.Add(1)
-	d.f.heads.put(o)
+	d.f.heads.put(o, n.pinned)
 	d.f.tree.Lock()
 	d.adoptLocked(ctx, name, n)
 	d.f.tree.Unlock()

@@ -100,10 +100,10 @@ func TestHeadsAreBounded(t *testing.T) {
 		return s3io.Object{Key: key, ETag: "e", LastModified: attributesOf(map[string]string{"mtime": "1"}, attributes{}).mtime, Head: true}
 	}
 	listed := func(key string) s3io.Object { o := object(key); o.Head = false; return o }
-	h.put(object("a"))
-	h.put(object("b"))
+	h.put(object("a"), 0)
+	h.put(object("b"), 0)
 	h.get(listed("a"))
-	h.put(object("c"))
+	h.put(object("c"), 0)
 	if h.has(listed("b")) || !h.has(listed("a")) || !h.has(listed("c")) {
 		t.Error("not the least recently used was forgotten")
 	}
