@@ -58,11 +58,15 @@ func (n *file) allocate(ctx context.Context, off, end int64, zeros, grow bool) e
 	n.mu.Lock()
 	size, err := n.sizeLocked(), n.err
 	n.mu.Unlock()
-	if err == nil && zeros && off < size {
+	zeros, grow = zeros && off < size, grow && end > size
+	if err == nil && zeros {
 		err = n.edit(ctx, func(w *s3io.Writer) error { return w.Zero(off, end-off) })
 	}
-	if err == nil && grow && end > size {
+	if err == nil && grow {
 		err = n.edit(ctx, func(w *s3io.Writer) error { return w.Truncate(end) })
+	}
+	if err == nil && !zeros && !grow {
+		err = n.touch(ctx)
 	}
 	return err
 }

@@ -117,7 +117,7 @@ func (n *file) fill(out *fuse.Attr) {
 
 func (n *file) fillLocked(out *fuse.Attr) {
 	n.attr.fill(out, syscall.S_IFREG, n.sizeLocked())
-	if n.orphan != nil {
+	if n.orphan != nil || n.leaving {
 		out.Nlink = 0
 	}
 }
@@ -268,7 +268,7 @@ func (n *file) setAttributes(ctx context.Context, in *fuse.SetAttrIn, resize boo
 	n.mu.Lock()
 	a, changed := n.attr.with(in)
 	_, setsMode := in.GetMode()
-	if !setsMode && (in.Valid&fuse.FATTR_KILL_SUIDGID != 0 || a.uid != n.attr.uid || a.gid != n.attr.gid) {
+	if !setsMode && (in.Valid == 0 || in.Valid&fuse.FATTR_KILL_SUIDGID != 0 || a.uid != n.attr.uid || a.gid != n.attr.gid) {
 		a.mode = withoutSuid(a.mode)
 		changed = changed || a.mode != n.attr.mode
 	}
@@ -295,6 +295,13 @@ func (n *file) setAttributes(ctx context.Context, in *fuse.SetAttrIn, resize boo
 		n.f.queue.add(n, wait)
 	}
 	return err
+}
+
+// touch does to the attributes what writing does, where that changes nothing.
+func (n *file) touch(ctx context.Context) error {
+	var in fuse.SetAttrIn
+	in.Valid = fuse.FATTR_MTIME | fuse.FATTR_MTIME_NOW | fuse.FATTR_KILL_SUIDGID
+	return n.setAttributes(ctx, &in, false)
 }
 
 // truncate changes the size of the content that is not committed yet.
