@@ -23,7 +23,7 @@ func BenchmarkEnvelope(b *testing.B) {
 			for _, s := range servers {
 				m := s.Mount(b)
 				path := m.Path(fmt.Sprint("fs-", round))
-				write[s.Mode] = append(write[s.Mode], rate(b, func() error { return fileWrite(path) }))
+				write[s.Mode] = append(write[s.Mode], rate(b, func() error { return fileWrite(path, os.O_WRONLY) }))
 				m.Unmount()
 				m = s.MountAt(b, m.Dir)
 				dropCaches(b)
