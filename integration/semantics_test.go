@@ -41,6 +41,7 @@ var promises = map[string]func(*testing.T){
 	"Refused, never silent":                  refusedNotSilent,
 	"Nothing secret at rest":                 nothingSecretAtRest,
 	"Memory is bounded":                      memoryIsBounded,
+	"Programs see a file system":             programsSeeAFileSystem,
 
 	// Of envelope mode alone.
 	"Nothing readable leaves":                    nothingReadableLeaves,
@@ -57,6 +58,19 @@ var promises = map[string]func(*testing.T){
 	"Objects that are not sealed are left alone": foreignObjects,
 	"Keys can be changed":                        rekey,
 	"Objects open without a mount":               decryptWithoutMount,
+}
+
+// programsSeeAFileSystem is tested by packages of their own.
+func programsSeeAFileSystem(t *testing.T) {
+	for file, test := range map[string]string{
+		"posix/posixtest_test.go": "TestPosix", "posix/model_test.go": "TestModel", "programs/programs_test.go": "TestPrograms",
+	} {
+		source, err := os.ReadFile(filepath.Join(harness.Root(), "integration", file))
+		harness.Must(t, err)
+		if !strings.Contains(string(source), "\nfunc "+test+"(t *testing.T) {") {
+			t.Errorf("integration/%s has no %s", file, test)
+		}
+	}
 }
 
 // TestSemantics runs the test of every heading, in the order of the document.
