@@ -51,8 +51,9 @@ servers: deps ## Build the third-party servers of the integration tests into .bi
 fuzz: deps ## Fuzz every target for FUZZTIME (30s)
 	@scripts/fuzz $(FUZZTIME)
 
-soak: deps ## Run random programs on mounts and on a plain directory for SOAKTIME (10m)
+soak: deps ## Run random programs for SOAKTIME (10m), and count the requests for changes of a file of 1 GiB
 	KMSFS_TEST_MODE='sse envelope' KMSFS_TEST_MODEL_TIME=$(SOAKTIME) go test -v -count=1 -timeout 90m -run TestModel ./integration/posix
+	KMSFS_TEST_LARGE_MIB=1024 go test -count=1 -timeout 30m -run TestRequests ./integration
 
 bench: deps servers ## Measure against the SDK alone on MinIO, all files on tmpfs
 	@dir=$$(mktemp -d /dev/shm/kmsfs-bench-XXXXXX); trap 'rm -rf "$$dir"' EXIT; \
