@@ -41,8 +41,9 @@ type FS struct {
 	clock atomic.Uint64 // ticks when something changes here, to tell older answers of S3 from newer ones
 	held  atomic.Int64  // bytes of unlinked open files in memory
 
-	tree sync.RWMutex // guards links between nodes and the fields below
-	inos map[uint64]node
+	tree    sync.RWMutex // guards links between nodes and the fields below
+	inos    map[uint64]node
+	orphans map[*file]bool // files without a name that are open
 
 	mu        sync.Mutex // guards the fields below
 	server    *fuse.Server
@@ -60,7 +61,7 @@ func New(b *s3io.Bucket, o Options) (*FS, error) {
 	f := &FS{
 		b: b, log: o.Log, o: o, born: time.Now(), ctx: ctx, abort: abort,
 		moves: newGate(), heads: newHeads(knownObjects),
-		inos: make(map[uint64]node), failures: make(map[string]failure),
+		inos: make(map[uint64]node), orphans: make(map[*file]bool), failures: make(map[string]failure),
 	}
 	f.queue = newAttrQueue(f)
 	f.root = f.newRoot()

@@ -133,6 +133,7 @@ func (f *FS) mountError(dir string, err error) error {
 func (f *FS) Wait() {
 	if server, _ := f.mounted(); server != nil {
 		server.Wait()
+		f.disposeAll()
 	}
 	f.queue.stop()
 }

@@ -8,6 +8,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
+	"slices"
 	"strings"
 
 	"github.com/kmsfs/kmsfs/s3io"
@@ -133,7 +135,7 @@ func (n *file) discard(ctx context.Context, o s3io.Object, place *orphan) {
 	}
 }
 
-// bury takes the name away. An open file lives on at place.
+// bury takes the name away. An open file lives on at place. The gate is locked.
 func (n *file) bury(o s3io.Object, place *orphan) {
 	n.dropWriter()
 	n.mu.Lock()
@@ -142,10 +144,17 @@ func (n *file) bury(o s3io.Object, place *orphan) {
 	if place != nil {
 		n.orphan, n.obj = place, o
 	}
+	closed := place != nil && n.opens == 0 // meanwhile, and lastClose saw no orphan
 	n.mu.Unlock()
 	n.f.tree.Lock()
 	n.f.buryLocked(n)
+	if place != nil {
+		n.f.orphans[n] = true
+	}
 	n.f.tree.Unlock()
+	if closed {
+		n.dispose()
+	}
 }
 
 // lastClose removes what was kept for descriptors alone.
@@ -156,37 +165,58 @@ func (n *file) lastClose() {
 	if !orphaned {
 		return
 	}
-	path := n.f.path(n)
-	leave := n.f.jobs.enter("removal of " + path)
+	leave := n.f.jobs.enter("removal of " + n.f.path(n))
 	defer leave()
 	if n.begin(n.f.ctx) != nil {
 		return
 	}
 	defer n.end()
+	n.mu.Lock()
+	again := n.opens > 0
+	n.mu.Unlock()
+	if !again {
+		n.dispose()
+	}
+}
+
+// dispose removes what was kept for descriptors that are no more. The gate is
+// locked.
+func (n *file) dispose() {
 	n.dropWriter()
 	n.mu.Lock()
-	o, place, again := n.obj, n.orphan, n.opens > 0
+	o, place := n.obj, n.orphan
+	n.f.held.Add(-int64(len(place.held)))
+	place.held, n.obj = nil, s3io.Object{}
 	n.mu.Unlock()
-	if again {
-		return
-	}
-	n.letGo()
+	n.f.tree.Lock()
+	delete(n.f.orphans, n)
+	n.f.tree.Unlock()
 	if o.Key != place.key || o.ETag == "" {
 		return
 	}
 	if err := n.f.remove(n.f.ctx, o); err != nil {
-		n.f.answerCommit("remove the rest of", path, err)
+		n.f.answerCommit("remove the rest of", n.f.path(n), err)
 	}
 }
 
-// letGo frees the memory of a held file.
-func (n *file) letGo() {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	if n.orphan != nil {
-		n.f.held.Add(-int64(len(n.orphan.held)))
-		n.orphan.held = nil
+// disposeAll is dispose for files that the kernel did not say were closed: it
+// does not, of those that are closed just before it unmounts.
+func (f *FS) disposeAll() {
+	f.tree.RLock()
+	left := slices.Collect(maps.Keys(f.orphans))
+	f.tree.RUnlock()
+	var g errgroup.Group
+	g.SetLimit(parallel)
+	for _, n := range left {
+		g.Go(func() error {
+			if n.begin(f.ctx) == nil {
+				n.dispose()
+				n.end()
+			}
+			return nil
+		})
 	}
+	_ = g.Wait() // failures are logged
 }
 
 // remove deletes a reserved object for good, also from a versioned bucket.

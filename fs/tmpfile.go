@@ -22,11 +22,13 @@ func (d *dir) Tmpfile(ctx context.Context, flags uint32, mode uint32, out *fuse.
 	n.attr = d.newAttributes(ctx, mode)
 	n.unsaved, n.cut = true, true
 	n.opens, n.writers = 1, 1
+	n.keep(flags)
 	n.orphan = &orphan{key: d.f.orphanKey()}
 	n.up, n.name, n.dead = d, "(without a name)", true
 	d.f.tree.Lock()
 	ino := d.f.freeInoLocked(n.orphan.key)
 	d.f.inos[ino] = n
+	d.f.orphans[n] = true
 	d.NewInode(ctx, n, fusefs.StableAttr{Mode: syscall.S_IFREG, Ino: ino, Gen: d.f.gen.Add(1)})
 	d.f.tree.Unlock()
 	d.f.entry(n, out)
