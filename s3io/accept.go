@@ -69,7 +69,7 @@ func (b *Bucket) doubt(e Encryption) string {
 		return ""
 	}
 	for _, key := range b.allowed {
-		if sameKey(key, e.KeyID, !isKeyARN(key)) {
+		if sameKey(key, e.KeyID, want.loose || !isKeyARN(key)) {
 			return ""
 		}
 	}

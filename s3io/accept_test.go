@@ -34,6 +34,7 @@ func TestDoubt(t *testing.T) {
 		{"own key not known", plain, expectation{algorithm: ModeKMS}, kms(own), false},
 		{"own key not known, allowed", plain, expectation{algorithm: ModeKMS}, kms(old), true},
 		{"shortened form", plain, expectation{algorithm: ModeKMS, key: "k", loose: true}, kms("arn:aws:kms:k"), true},
+		{"allowed key, shortened form", plain, expectation{algorithm: ModeKMS, key: "k", loose: true}, kms(old[strings.LastIndex(old, "/")+1:]), true},
 		{"SSE-S3 wanted", Policy{Mode: ModeS3}, expectation{algorithm: ModeS3}, s3s, true},
 		{"SSE-S3 wanted, a key", Policy{Mode: ModeS3}, expectation{algorithm: ModeS3}, kms(other), true},
 		{"SSE-S3 wanted, silence", Policy{Mode: ModeS3}, expectation{algorithm: ModeS3}, none, false},
