@@ -65,7 +65,7 @@ func TestWriterSpoolFull(t *testing.T) {
 
 func TestAnAppendThatWaitsForMemoryHoldsNoConnection(t *testing.T) {
 	inBoth(t, func(t *testing.T, m mode) {
-		r := m.rig(t, Options{Memory: 8 * m.inMemory(minPart), PartSize: minPart, MaxConnections: 1, CommitTimeout: 5 * time.Second})
+		r := m.rig(t, Options{Memory: 16 * m.inMemory(minPart), PartSize: minPart, MaxConnections: 1, CommitTimeout: 5 * time.Second})
 		base := r.put(t, "base", randomBytes(11, 1<<20))
 		begin := r.hold(t, "CreateMultipartUpload")
 		large, small := r.b.NewWriter("large", nil, Condition{}), r.b.NewWriter("base", &base, Condition{})
