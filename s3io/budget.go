@@ -231,6 +231,17 @@ func (c *chunk) leave() {
 	}
 }
 
+// stay takes the promise of leave back.
+func (c *chunk) stay() {
+	c.budget.mu.Lock()
+	defer c.budget.mu.Unlock()
+	if c.leaving {
+		c.leaving = false
+		c.budget.leaving -= int64(len(c.mem))
+		c.budget.serveLocked()
+	}
+}
+
 // release gives the chunk back; its memory must not be touched any more.
 func (c *chunk) release() {
 	b := c.budget

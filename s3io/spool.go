@@ -141,6 +141,20 @@ func (s *spool) leave(n int) {
 	s.leaving += n
 }
 
+// stay takes the promise of leave back for n slots.
+func (s *spool) stay(n int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.leaving -= n
+	s.wakeLocked()
+}
+
+// wakeLocked lets those who wait for a slot look again.
+func (s *spool) wakeLocked() {
+	close(s.changed)
+	s.changed = make(chan struct{})
+}
+
 // release gives slots back; leaving says that leave counted them.
 func (s *spool) release(slots []slot, leaving bool) {
 	if len(slots) == 0 {
@@ -157,8 +171,7 @@ func (s *spool) release(slots []slot, leaving bool) {
 		s.free, s.state = nil, nil
 		_ = s.file.Truncate(0) // only gives disk space back; slots are written anew anyway
 	}
-	close(s.changed)
-	s.changed = make(chan struct{})
+	s.wakeLocked()
 }
 
 // write seals p into slot n, whose owner lets nobody read it meanwhile. A full

@@ -116,12 +116,15 @@ func (b *Bucket) newWriter(key string, base *Object, c Condition, whole bool) *W
 	return w
 }
 
-// begin lets the file start with the first n bytes of base and nothing else.
-// Those that cannot be copied are read and sent again when there is more.
+// begin lets the file start with the first n bytes of base and nothing else: what
+// is held is dropped, and the upload, in one step for readers. Bytes that cannot be
+// copied are read and sent again when there is more.
 func (w *Writer) begin(base *Object, n int64) {
+	w.halt()
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.base, w.shows, w.lost, w.start, w.next = base, upTo(n), nil, 0, 1
+	w.dropLocked()
+	w.base, w.shows, w.start, w.next = base, upTo(n), 0, 1
 	w.splice, w.roams = nil, false
 	if w.copied = w.copyable(base, n); w.copied > 0 {
 		w.start, w.next = w.copied, w.b.writes.parts.split(w.copied)+1

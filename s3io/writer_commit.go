@@ -111,10 +111,14 @@ func (w *Writer) publish(a Attrs) (Object, Attrs, error) {
 			e.Hint = "what was changed here lies over an object that somebody else replaced: the changes are lost"
 			return o, sent, err
 		}
-		if status(err) == http.StatusConflict && !w.roam() { // only after 412 does S3 keep the upload
-			e.Hint = "what was written is lost: S3 wants it sent again after such a conflict, and it is held no more"
-			return o, sent, err
+		if status(err) == http.StatusConflict { // only after 412 does S3 keep the upload
+			if !w.roam() {
+				e.Hint = "what was written is lost: S3 wants it sent again after such a conflict, and it is held no more"
+				return o, sent, err
+			}
+			w.halt()
 		}
+		w.stay()
 		c, refused := w.b.reconcile(w.b.ctx, w.key, w.cond, err)
 		if refused != nil {
 			return Object{}, a, refused
@@ -221,7 +225,6 @@ func (w *Writer) proceed(o Object) {
 		return
 	}
 	open, rest := w.openerOf(o), w.lastPage(o.Size)
-	w.forget()
 	w.begin(&o, o.Size)
 	w.goOn(open, rest)
 }

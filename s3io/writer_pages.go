@@ -62,7 +62,8 @@ func (p *pages) writeAt(ctx context.Context, b []byte, off int64) (int, error) {
 	for done < len(b) {
 		i, in := int(off/frameSize), int(off%frameSize)
 		n := min(len(b)-done, frameSize-in)
-		if err := p.writePage(ctx, i, in, b[done:done+n]); err != nil {
+		err := p.dropping(func() error { return p.writePage(ctx, i, in, b[done:done+n]) })
+		if err != nil {
 			return done, err
 		}
 		done += n
@@ -127,7 +128,9 @@ func (p *pages) plain(at page) []byte {
 
 // replaced returns a slot that holds page i, which is in the spool or nowhere,
 // with b at in. A slot that was written stays as it is: readers never see half a
-// frame, and a full disk costs nothing that was accepted before.
+// frame, and a full disk costs nothing that was accepted before. Only what is put
+// together for an upload, which nobody reads and which must not wait for room, is
+// written over.
 func (p *pages) replaced(ctx context.Context, i, in int, b []byte) (slot, error) {
 	old := p.at(i)
 	from := int64(i) * frameSize
@@ -146,13 +149,10 @@ func (p *pages) replaced(ctx context.Context, i, in int, b []byte) (slot, error)
 		copy(frame[in:], b)
 		b = frame
 	}
-	if old.slot != 0 && !written {
+	if old.slot != 0 && (!written || p.left) {
 		return old.slot, p.spool.write(old.slot, b)
 	}
 	s, err := p.spool.alloc(ctx)
-	if errors.Is(err, errSpoolFull) && p.drop != nil && p.drop() {
-		s, err = p.spool.alloc(ctx)
-	}
 	if err != nil {
 		return 0, err
 	}
@@ -248,33 +248,6 @@ func (p *pages) zero(ctx context.Context, from, to int64) error {
 	return nil
 }
 
-// reserve finds a place for [from, to), so that writing there, each page at
-// once, waits for none.
-func (p *pages) reserve(ctx context.Context, from, to int64) error {
-	for i := int(from / frameSize); int64(i)*frameSize < to; i++ {
-		if !p.at(i).isNone() {
-			continue
-		}
-		if !p.viaSpool || int64(i+1)*frameSize > to {
-			if err := p.remember(ctx, i); !errors.Is(err, errScarce) {
-				if err != nil {
-					return err
-				}
-				continue
-			}
-		}
-		s, err := p.spool.alloc(ctx)
-		if err != nil {
-			return err
-		}
-		p.mu.Lock()
-		p.growLocked(i + 1)
-		p.table[i] = page{slot: s}
-		p.mu.Unlock()
-	}
-	return nil
-}
-
 // readFrom writes n bytes of r to off on, page by page.
 func (p *pages) readFrom(ctx context.Context, r io.Reader, off, n int64) error {
 	chunk := make([]byte, min(n, frameSize))
@@ -289,38 +262,6 @@ func (p *pages) readFrom(ctx context.Context, r io.Reader, off, n int64) error {
 		off, n = off+int64(k), n-int64(k)
 	}
 	return nil
-}
-
-// spill moves all pages to the spool and frees their memory. It does nothing
-// when the spool has no room, and says whether memory was freed.
-func (p *pages) spill() bool {
-	if len(p.chunks) == 0 || p.left {
-		return false
-	}
-	table := slices.Clone(p.table)
-	var moved []slot
-	for i, at := range table {
-		if at.mem == nil {
-			continue
-		}
-		s, ok := p.spool.tryAlloc()
-		if ok {
-			moved = append(moved, s)
-		}
-		if !ok || p.spool.write(s, p.held(at)) != nil {
-			p.spool.release(moved, false)
-			return false
-		}
-		table[i].mem, table[i].slot = nil, s
-	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.table = table
-	for _, c := range p.chunks {
-		c.release()
-	}
-	p.chunks = nil
-	return true
 }
 
 // readAtLocked copies the bytes at off, all of which are below size; what was not
@@ -348,35 +289,4 @@ func (p *pages) readAtLocked(b []byte, off int64) error {
 		b, off = b[n:], off+n
 	}
 	return nil
-}
-
-// leave promises that release follows without waiting for memory or spool.
-func (p *pages) leave() {
-	if p.left {
-		return
-	}
-	p.left = true
-	for _, c := range p.chunks {
-		c.leave()
-	}
-	p.spool.leave(len(p.slots()))
-}
-
-// release gives all memory and spool back. Nobody reads p any more.
-func (p *pages) release() {
-	p.spool.release(p.slots(), p.left)
-	for _, c := range p.chunks {
-		c.release()
-	}
-	p.table, p.chunks, p.have, p.left = nil, nil, nil, false
-}
-
-func (p *pages) slots() []slot {
-	var all []slot
-	for _, at := range p.table {
-		if at.slot != 0 {
-			all = append(all, at.slot)
-		}
-	}
-	return all
 }

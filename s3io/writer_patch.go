@@ -80,9 +80,9 @@ func (w *Writer) putPatched(r *Reader, size int64, a Attrs) (Object, error) {
 		p.release()
 		return o, err
 	}
-	w.forget()
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	w.dropLocked()
 	p.mu, p.spare, p.drop = &w.mu, w.spare, w.drop
 	w.bufs, w.shows, w.roams = []*pages{p}, nil, false
 	return o, nil

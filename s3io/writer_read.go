@@ -25,13 +25,22 @@ func (w *Writer) ReadAt(p []byte, off int64, fromBase func(base Object, p []byte
 		if failed == nil {
 			return n, err
 		}
-		w.mu.RLock()
-		rebased := w.base != base
-		w.mu.RUnlock()
-		if !rebased { // else our own commit may have replaced it
+		if !w.rebased(base, failed) {
 			return 0, failed
 		}
 	}
+}
+
+// rebased says whether base, which could not be read, is the base no more. Where it
+// is gone a commit of our own may have replaced it, which is waited for.
+func (w *Writer) rebased(base *Object, failed error) bool {
+	if kind := KindOf(failed); kind == Stale || kind == NotExist {
+		w.op <- struct{}{}
+		defer w.unlock()
+	}
+	w.mu.RLock()
+	defer w.mu.RUnlock()
+	return w.base != base
 }
 
 // readHeld reads what is held into p, and returns how much of it is in the file

@@ -25,7 +25,7 @@ func (w *Writer) roam() bool {
 		return true
 	}), nil, nil
 	w.roams, w.unread, w.splice = true, false, nil
-	w.start, w.next = 0, 1
+	w.copied, w.start, w.next = 0, 0, 1
 	return true
 }
 
@@ -48,6 +48,14 @@ func (w *Writer) segment(off int64) *pages {
 	defer w.mu.Unlock()
 	w.bufs = slices.Insert(w.bufs, i, p)
 	return p
+}
+
+// stay has nobody wait for the memory of what is to be sent again: before that,
+// memory may be needed.
+func (w *Writer) stay() {
+	for _, p := range w.held() {
+		p.stay()
+	}
 }
 
 // park moves pages that were sent out of memory, as far as there is room elsewhere.

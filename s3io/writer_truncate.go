@@ -88,7 +88,6 @@ func (w *Writer) hollow(size int64) error {
 func (w *Writer) shorten(size int64) error {
 	switch {
 	case size == 0 || !w.roams && size <= w.shows.prefix():
-		w.forget()
 		w.begin(w.base, size)
 	case w.roams || size >= w.start:
 		w.cut(size)
@@ -98,8 +97,9 @@ func (w *Writer) shorten(size int64) error {
 		w.restart()
 		w.cut(size)
 	default:
-		w.halt()
-		w.lost = nil
+		w.mu.Lock()
+		w.lost = nil // all of it lies behind
+		w.mu.Unlock()
 		w.roam()
 		w.cut(size)
 	}
@@ -140,6 +140,10 @@ func (w *Writer) forget() {
 	w.halt()
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	w.dropLocked()
+}
+
+func (w *Writer) dropLocked() {
 	for _, buf := range w.held() {
 		buf.release()
 	}
@@ -156,8 +160,8 @@ func (w *Writer) halt() {
 	if up == nil {
 		return
 	}
+	up.stop(errAborted) // what goes wrong from now on is no error of the file
 	if len(w.sent) > 0 {
-		up.stop(errAborted)
 		up.running.Wait()
 	}
 	w.b.writes.background(w, func() { w.report(up.abort()) })
