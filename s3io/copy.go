@@ -197,6 +197,9 @@ func (b *Bucket) copyLarge(ctx context.Context, src Object, dst string, a Attrs,
 	}
 	parts, err := b.copyParts(ctx, u, src)
 	if err == nil {
+		err = b.unchanged(ctx, src) // all parts are of it
+	}
+	if err == nil {
 		var o Object
 		if o, err = b.completeUpload(ctx, u, parts, src.stored(), c); err == nil {
 			return o, nil

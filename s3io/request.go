@@ -114,14 +114,15 @@ func (b *Bucket) uploadPart(ctx context.Context, u upload, n int32, body io.Read
 	return part{n: n, etag: aws.ToString(out.ETag), checksum: aws.ToString(out.ChecksumCRC32C), size: size}, nil
 }
 
-// copyPart takes part n from size bytes of src at off, if src is unchanged.
+// copyPart takes part n from size bytes of src at off, if src is unchanged. Where the
+// server does not compare ETags, that is to be asked when all parts are copied.
 func (b *Bucket) copyPart(ctx context.Context, u upload, n int32, src Object, off, size int64) (part, error) {
 	op := fmt.Sprintf("copy part %d of", n)
 	ctx, deadline := withDeadline(ctx, b.ctx, b.commit)
 	defer deadline.stop()
 	out, err := b.s3.UploadPartCopy(ctx, &s3.UploadPartCopyInput{
 		Bucket: &b.opts.Bucket, Key: aws.String(b.full(u.key)), UploadId: &u.id, PartNumber: &n,
-		CopySource: aws.String(b.source(src)), CopySourceIfMatch: optional(src.ETag),
+		CopySource: aws.String(b.source(src)), CopySourceIfMatch: b.sourceMatch(src),
 		CopySourceRange: aws.String(fmt.Sprintf("bytes=%d-%d", off, off+size-1)),
 	})
 	if err != nil {

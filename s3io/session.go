@@ -35,7 +35,8 @@ type session struct {
 	count int   // parts that are on their way
 	left  int64 // bytes of the file that are in them
 
-	whole bool // the writer has given it all parts
+	whole bool    // the writer has given it all parts
+	src   *Object // what parts were copied from; nil if it is known that they are of it
 }
 
 // newSession starts the upload of w, as the continuation of a sealed base
@@ -135,6 +136,7 @@ func (s *session) sendPages(n int32, p *pages, size int64, end bool) (part, erro
 // src these are whole frames, with its header where the file begins and its final
 // frame if the piece is final.
 func (s *session) copy(n int32, src Object, p piece) {
+	s.src = &src
 	s.run(p.to-p.from, func() (part, error) {
 		if err := s.enter(); err != nil {
 			return part{}, err
@@ -234,6 +236,21 @@ func (s *session) wait() ([]part, int64, error) {
 	defer s.mu.Unlock()
 	slices.SortFunc(s.parts, func(a, b part) int { return int(a.n - b.n) })
 	return s.parts, s.size, s.err
+}
+
+// pinned makes sure, where the server does not compare ETags, that what was copied
+// is of the object that was to be copied: if it is there now it was all the time.
+func (s *session) pinned() error {
+	if s.src == nil {
+		return nil
+	}
+	ctx, deadline := s.b.reading(s.b.ctx)
+	defer deadline.stop()
+	err := s.b.unchanged(ctx, *s.src)
+	if err == nil {
+		s.src = nil
+	}
+	return err
 }
 
 // end forgets the upload.

@@ -193,6 +193,9 @@ func (w *Writer) complete(up *session, size int64) (Object, error) {
 		err = fmt.Errorf("%d bytes were sent of a file of %d", n, size)
 	}
 	if err == nil {
+		err = up.pinned()
+	}
+	if err == nil {
 		err = w.Err() // aborted meanwhile
 	}
 	if err != nil {

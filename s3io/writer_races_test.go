@@ -211,3 +211,22 @@ func TestABaseThatIsReadDropsKeptParts(t *testing.T) {
 	mustCommit(t, w, Attrs{Meta: base.Meta})
 	r.wantContent(t, "file", append(want, "more"...))
 }
+
+// TestABaseIsPinnedWithoutTheServer: theirs, which came while parts were copied by a
+// server that does not compare ETags, is not mixed with ours.
+func TestABaseIsPinnedWithoutTheServer(t *testing.T) {
+	for _, off := range []int64{0, 20 << 20} {
+		r := newRig(t, Options{PartSize: minPart, OnConflict: ConflictKeep, Host: "h"})
+		r.b.caps.CopyIfMatch = false
+		base, want := r.baseOf(t, 20<<20)
+		theirs := randomBytes(56, 20<<20)
+		w := r.b.NewWriter("file", &base, Condition{})
+		defer w.Abort()
+		patch(t, w, append(want, make([]byte, 100)...), off, 100)
+		r.put(t, "file", theirs)
+		if _, err := w.Commit(t.Context(), Attrs{Meta: base.Meta}); KindOf(err) != Stale {
+			t.Errorf("a commit over theirs: %v", err)
+		}
+		r.wantContent(t, "file", theirs)
+	}
+}
