@@ -176,6 +176,9 @@ func (m *model) read(t *rapid.T, off, n int64) {
 }
 
 func (m *model) commit(t *rapid.T) {
+	if m.keep && rapid.Bool().Draw(t, "conflict") { // all is held that has to be sent again
+		m.r.server.S3.Conflict(sandbox.Bucket, m.key, 1)
+	}
 	o, err := m.w.Commit(context.Background(), Attrs{})
 	if err != nil {
 		t.Fatalf("commit of %d bytes: %v", len(m.want), err)
