@@ -230,3 +230,24 @@ func TestABaseIsPinnedWithoutTheServer(t *testing.T) {
 		r.wantContent(t, "file", theirs)
 	}
 }
+
+// TestHolesAreBounded whether they are punched or grown, beside what is written over
+// the base.
+func TestHolesAreBounded(t *testing.T) {
+	r := newRig(t, Options{})
+	const size = 2 * maxZeros
+	w := r.b.NewWriter("file", &Object{Key: "file", Size: size, Stored: size, ETag: `"a"`, Head: true}, Condition{})
+	defer w.Abort()
+	if err := w.Zero(10, maxZeros+1); KindOf(err) != TooLarge || w.Dirty() {
+		t.Errorf("a hole that is too large: %v", err)
+	}
+	check(t, w.Zero(10, maxZeros))
+	if err := w.Zero(maxZeros+5, 10); KindOf(err) != TooLarge {
+		t.Errorf("a hole too many: %v", err)
+	}
+	check(t, w.Zero(20, 100)) // is one already
+	mustWrite(t, w, []byte("known anyway"), maxZeros+100)
+	if err := w.Truncate(size + 6); KindOf(err) != TooLarge {
+		t.Errorf("a file that grows too much: %v", err)
+	}
+}

@@ -21,7 +21,7 @@ func (w *Writer) Truncate(size int64) error {
 }
 
 // Zero makes [off, off+n) read as zeros, as far as the file goes. ErrNotHeld is
-// that of WriteAt. It waits for a commit under way.
+// that of WriteAt, TooLarge that of Truncate. It waits for a commit under way.
 func (w *Writer) Zero(off, n int64) error {
 	return w.change(off, 0, func(was int64) (int64, error) {
 		to := was
@@ -35,6 +35,9 @@ func (w *Writer) Zero(off, n int64) error {
 			return was, ErrNotHeld
 		}
 		hole := spans{{off, to}}
+		if err := w.bounded(w.zeros(was, hole), was); err != nil {
+			return was, err
+		}
 		w.mu.Lock()
 		defer w.mu.Unlock()
 		w.shows = w.shows.minus(hole)
@@ -69,13 +72,28 @@ func (w *Writer) hollow(size int64) error {
 	if size <= w.Size() {
 		return nil
 	}
-	zeros := size - w.end()
 	if w.roams {
-		zeros = size - w.shows.total()
-		for _, buf := range w.bufs {
-			zeros -= buf.have.total()
+		return w.bounded(w.zeros(size, nil), size)
+	}
+	return w.bounded(size-w.end(), size)
+}
+
+// zeros returns how much a file of that size that roams has that was never written,
+// if hole is made.
+func (w *Writer) zeros(size int64, hole spans) int64 {
+	known := w.shows.minus(hole)
+	for _, buf := range w.bufs {
+		for _, x := range buf.have {
+			for _, y := range (spans{{buf.from + x.from, buf.from + x.to}}).minus(hole) {
+				known = known.add(y.from, y.to)
+			}
 		}
 	}
+	return size - known.total()
+}
+
+// bounded refuses more zeros before size than are worth sending.
+func (w *Writer) bounded(zeros, size int64) error {
 	if zeros <= maxZeros {
 		return nil
 	}
