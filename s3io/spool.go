@@ -219,6 +219,9 @@ func (s *spool) read(dst []byte, n slot) ([]byte, error) {
 	return p, nil
 }
 
+// crowded says whether more than half of the spool is taken.
+func (s *spool) crowded() bool { return s.inUse() > int(s.slots/2) }
+
 // inUse returns the number of slots taken.
 func (s *spool) inUse() int {
 	s.mu.Lock()

@@ -231,6 +231,23 @@ func TestABaseIsPinnedWithoutTheServer(t *testing.T) {
 	}
 }
 
+// TestKeptPartsLeaveRoomToOthers: what one file keeps as a favour costs no other.
+func TestKeptPartsLeaveRoomToOthers(t *testing.T) {
+	inBoth(t, func(t *testing.T, m mode) {
+		r := m.rig(t, Options{PartSize: minPart, Memory: 8 << 20, SpoolSize: 24 << 20})
+		keeps, other := r.b.NewWriter("keeps", nil, Condition{}), r.b.NewWriter("other", nil, Condition{})
+		defer keeps.Abort()
+		defer other.Abort()
+		keeps.Keep()
+		want := randomBytes(57, 40<<20)
+		mustWrite(t, keeps, want, 0)
+		mustWrite(t, other, want[:minPart], 0)
+		mustCommit(t, other, Attrs{})
+		mustCommit(t, keeps, Attrs{})
+		r.wantContent(t, "keeps", want)
+	})
+}
+
 // TestHolesAreBounded whether they are punched or grown, beside what is written over
 // the base.
 func TestHolesAreBounded(t *testing.T) {

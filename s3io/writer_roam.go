@@ -65,6 +65,17 @@ func (w *Writer) park(p *pages) {
 	close(p.parked)
 }
 
+// roomy says whether one more part may be kept, and makes room for it: half of the
+// spool is left to what is not anywhere else.
+func (w *Writer) roomy() bool {
+	for w.b.writes.spool.crowded() {
+		if !w.drop() {
+			return false
+		}
+	}
+	return true
+}
+
 // drop makes room in the spool: what was sent and is only kept is lost.
 func (w *Writer) drop() bool {
 	if len(w.sent) == 0 {

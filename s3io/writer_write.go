@@ -181,7 +181,7 @@ func (w *Writer) spare() bool { return w.head != nil && w.head.spill() }
 func (w *Writer) turn() {
 	for len(w.bufs) > 0 && w.bufs[0].have.prefix() == w.bufs[0].size {
 		full, then := w.bufs[0], done
-		if w.keeps.Load() {
+		if w.keeps.Load() && w.roomy() {
 			then = parked
 		}
 		w.mu.Lock()
