@@ -4,16 +4,15 @@ import (
 	"context"
 	"io"
 	"os"
-	"sync/atomic"
 	"syscall"
 	"testing"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/aws/aws-sdk-go-v2/service/s3/types"
-	"golang.org/x/sync/errgroup"
 
 	"github.com/kmsfs/kmsfs/integration/harness"
+	"github.com/kmsfs/kmsfs/integration/suite"
 )
 
 func copiesKeepAll(t *testing.T) {
@@ -153,27 +152,7 @@ func noLostUpdate(t *testing.T) {
 
 func mkdirIsExact(t *testing.T) {
 	s := sandboxed(t)
-	a, b := s.Mount(t), s.OtherHost().Mount(t)
-	for i := range 30 {
-		name := string(rune('a'+i%26)) + string(rune('0'+i/26))
-		var won atomic.Int32
-		var g errgroup.Group
-		for _, m := range []*harness.Mount{a, b} {
-			g.Go(func() error {
-				err := os.Mkdir(m.Path(name), 0o755)
-				if err == nil {
-					won.Add(1)
-				} else if !os.IsExist(err) {
-					return err
-				}
-				return nil
-			})
-		}
-		harness.Must(t, g.Wait())
-		if n := won.Load(); n != 1 {
-			t.Errorf("%d hosts made %s", n, name)
-		}
-	}
+	suite.MkdirOnce(t, s.Mount(t), s.OtherHost().Mount(t), 30)
 }
 
 func metadataTravels(t *testing.T) {

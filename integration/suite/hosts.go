@@ -103,9 +103,12 @@ func follow(t *testing.T, _ *harness.Server, a, b, _ *harness.Mount) {
 	harness.Want(t, b.Path("log"), all)
 }
 
-func mkdirOnce(t *testing.T, _ *harness.Server, a, b, _ *harness.Mount) {
-	for i := range 10 {
-		name := "lock" + string(rune('0'+i))
+func mkdirOnce(t *testing.T, _ *harness.Server, a, b, _ *harness.Mount) { MkdirOnce(t, a, b, 10) }
+
+// MkdirOnce has two hosts make n directories at the same moment.
+func MkdirOnce(t *testing.T, a, b *harness.Mount, n int) {
+	for i := range n {
+		name := fmt.Sprint("lock", i)
 		var won atomic.Int32
 		var g errgroup.Group
 		for _, m := range []*harness.Mount{a, b} {
