@@ -15,6 +15,7 @@ type plan struct {
 	ends  bool  // the base ends where the file does: what is copied can end the file
 	tail  bool  // the file has to end with a final frame, if only an empty one
 	sched schedule
+	room  int64 // bytes that there is memory for: no part that is sent has more, unless there were too many
 }
 
 // pieces returns the parts, in order, of a file of which same equals the base.
@@ -62,7 +63,7 @@ func (p plan) split(runs []piece) []piece {
 	var parts []piece
 	for _, r := range runs {
 		n := r.to - r.from
-		most := max(p.sched.size(1), p.size/(maxParts/2))
+		most := max(min(p.sched.size(1), p.room/2), minPart, p.size/(maxParts/2))
 		if r.copied {
 			most = max(copyPiece, p.size/(maxParts/10))
 		}

@@ -33,7 +33,7 @@ func (w *Writer) storePatched(a Attrs) (Object, Attrs, error) {
 		r = w.b.NewReader(*w.base)
 		defer r.Close()
 	}
-	if size <= maxPatchedPut {
+	if size <= min(maxPatchedPut, max(w.b.writes.room(), minPart)) {
 		o, err := w.putPatched(r, size, a)
 		return o, a, err
 	}
@@ -106,10 +106,15 @@ func (s *writes) newPart(ctx context.Context, from, n int64) (*pages, error) {
 	return p, err
 }
 
+// room returns how many bytes of a part newPart finds in memory, whatever else goes on.
+func (s *writes) room() int64 {
+	return (s.joint.total/s.joint.sizes[large] - 1) * largeChunk // small chunks take a little more
+}
+
 // plan says which parts make the file, and how those that are sent join the others
 // of a sealed base. More than half of that is not spliced: it is sealed anew.
 func (w *Writer) plan(r *Reader, size int64) ([]piece, *splice, error) {
-	p := plan{size: size, unit: w.unit(), ends: true, sched: w.b.writes.parts}
+	p := plan{size: size, unit: w.unit(), ends: true, sched: w.b.writes.parts, room: w.b.writes.room()}
 	var same spans
 	if w.copies(w.base) {
 		same = w.unchanged(0, size)

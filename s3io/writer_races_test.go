@@ -268,3 +268,24 @@ func TestHolesAreBounded(t *testing.T) {
 		t.Errorf("a file that grows too much: %v", err)
 	}
 }
+
+// TestLargePartsNeedNoRoom: a commit does with the memory that is set aside for it,
+// however large parts are.
+func TestLargePartsNeedNoRoom(t *testing.T) {
+	inBoth(t, func(t *testing.T, m mode) {
+		for _, size := range []int64{maxPatchedPut, 60 << 20} {
+			r := m.rig(t, Options{PartSize: 32 << 20, Memory: 64 << 20, SpoolSize: 64 << 20})
+			base, want := r.baseOf(t, size)
+			w := r.b.NewWriter("file", &base, Condition{})
+			defer w.Abort()
+			patch(t, w, want, 1<<20, 12<<20)
+			var taken []slot
+			for s, ok := r.b.writes.spool.tryAlloc(); ok; s, ok = r.b.writes.spool.tryAlloc() {
+				taken = append(taken, s)
+			}
+			mustCommit(t, w, Attrs{Meta: base.Meta})
+			r.b.writes.spool.release(taken, false)
+			r.wantContent(t, "file", want)
+		}
+	})
+}
