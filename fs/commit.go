@@ -133,19 +133,27 @@ func (n *file) save(ctx context.Context) error {
 	})
 }
 
-// saveUnlessOpen is save for a file that no close will save.
-func (n *file) saveUnlessOpen(ctx context.Context) error {
+// saveUnlessOpen is commit for a file that no close will save. The gate is locked;
+// end it by endBut.
+func (n *file) saveUnlessOpen(ctx context.Context) (never bool, err error) {
 	n.mu.Lock()
 	open := n.writers > 0
 	n.mu.Unlock()
 	if open {
-		return nil
+		return false, nil
 	}
-	err := n.save(ctx)
-	if err != nil {
-		n.revert(ctx)
+	if err = n.commit(ctx); err != nil {
+		never = n.giveUp()
 	}
-	return err
+	return never, err
+}
+
+// endBut is end, and takes a file out of the tree that never came to be.
+func (n *file) endBut(never bool) {
+	n.end()
+	if never {
+		n.vanish()
+	}
 }
 
 // commit is save under the locked gate. Files without a name are not saved.
@@ -295,24 +303,22 @@ func (n *file) copyTo(ctx context.Context, key string, c s3io.Condition) (old s3
 	return old, err
 }
 
-// revert gives up what could not be saved: the file shows its last committed
-// content again, and one that never had any is gone. Who opened it for writing
-// meanwhile keeps what there is, and the error.
-func (n *file) revert(ctx context.Context) {
-	if n.begin(ctx) != nil {
-		return
-	}
+// giveUp drops what could not be saved: the file shows its last committed content
+// again, and one that never had any is to vanish. Who opened it for writing
+// meanwhile keeps what there is, and the error. The gate is locked since saving
+// failed: what others do to the content after that is not given up.
+func (n *file) giveUp() (never bool) {
 	n.mu.Lock()
 	open := n.writers > 0
 	n.mu.Unlock()
 	if open {
-		n.end()
-		return
+		return false
 	}
 	n.dropWriter()
 	n.mu.Lock()
+	defer n.mu.Unlock()
 	n.err, n.spoiled = nil, true
-	never := n.obj.ETag == "" && n.orphan == nil
+	never = n.obj.ETag == "" && n.orphan == nil
 	switch {
 	case n.obj.ETag == "":
 	case n.changed == 0:
@@ -320,11 +326,7 @@ func (n *file) revert(ctx context.Context) {
 	default: // they counted on the commit
 		n.f.queue.add(n, attrDelay)
 	}
-	n.mu.Unlock()
-	n.end()
-	if never {
-		n.vanish()
-	}
+	return never
 }
 
 // vanish takes a file that never came to be out of the tree and tells the

@@ -247,15 +247,11 @@ func withoutSuid(mode uint32) uint32 {
 // Setattr changes size, mode, owner and times. A file that nobody has open for
 // writing is committed when its size changes, because no close will tell.
 func (n *file) Setattr(ctx context.Context, _ fusefs.FileHandle, in *fuse.SetAttrIn, out *fuse.AttrOut) syscall.Errno {
-	size, resize := in.GetSize()
-	if resize {
-		if err := n.truncate(ctx, int64(size)); err != nil {
-			return n.f.answerCommit("truncate", n.f.path(n), err)
-		}
-	}
-	err := n.setAttributes(ctx, in, resize)
-	if err == nil && resize {
-		err = n.saveUnlessOpen(ctx)
+	var err error
+	if size, resize := in.GetSize(); resize {
+		err = n.truncate(ctx, int64(size), *in)
+	} else {
+		err = n.setAttributes(ctx, in, false)
 	}
 	if err != nil {
 		return n.f.answerCommit("setattr", n.f.path(n), err)
@@ -304,8 +300,9 @@ func (n *file) touch(ctx context.Context) error {
 	return n.setAttributes(ctx, &in, false)
 }
 
-// truncate changes the size of the content that is not committed yet.
-func (n *file) truncate(ctx context.Context, size int64) error {
+// truncate changes the size and what else in says, and commits that unless
+// somebody has the file open for writing.
+func (n *file) truncate(ctx context.Context, size int64, in fuse.SetAttrIn) error {
 	err := n.f.writable()
 	if err == nil && size > 0 {
 		err = cmp.Or(n.changeable(ctx), n.readable(ctx, true))
@@ -317,8 +314,16 @@ func (n *file) truncate(ctx context.Context, size int64) error {
 		if err := n.begin(ctx); err != nil {
 			return err
 		}
-		defer n.end()
-		return n.resize(ctx, size)
+		err := n.resize(ctx, size)
+		if err == nil {
+			n.mu.Lock()
+			unsaved := n.unsaved
+			n.mu.Unlock()
+			err = n.setAttributes(ctx, &in, unsaved)
+		}
+		never, saveErr := n.saveUnlessOpen(ctx)
+		n.endBut(never)
+		return cmp.Or(err, saveErr)
 	})
 }
 

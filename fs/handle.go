@@ -136,14 +136,18 @@ func (n *file) lastWriter(flushed bool) {
 	ctx := n.f.ctx
 	leave := n.f.jobs.enter("close " + n.f.path(n))
 	defer leave()
+	if n.begin(ctx) != nil {
+		return
+	}
 	n.mu.Lock()
-	reported, unsaved, orphan := n.err, n.unsaved, n.orphan
+	reported, orphan := n.err, n.orphan
 	n.mu.Unlock()
 	if orphan != nil {
+		n.end()
 		return // lives in what was written, until the last descriptor is closed
 	}
-	if reported == nil && unsaved && flushed {
-		if err := n.save(ctx); err != nil {
+	if reported == nil && flushed {
+		if err := n.commit(ctx); err != nil {
 			n.f.answerCommit("write of a mapping", n.f.path(n), err)
 			n.f.unsaved(n.f.path(n), err, false)
 			n.mu.Lock()
@@ -151,19 +155,18 @@ func (n *file) lastWriter(flushed bool) {
 			n.mu.Unlock()
 		}
 	}
-	if n.begin(ctx) != nil {
-		return
-	}
 	n.mu.Lock()
-	again, failed := n.writers > 0, n.unsaved || n.err != nil
+	again, failed, never := n.writers > 0, n.unsaved || n.err != nil, false
+	n.keeps = n.keeps && again
 	n.mu.Unlock()
-	if !again && !failed {
+	switch {
+	case again:
+	case failed:
+		never = n.giveUp()
+	default:
 		n.dropWriter()
 	}
-	n.end()
-	if !again && failed {
-		n.revert(ctx)
-	}
+	n.endBut(never)
 	n.f.settled(n)
 }
 

@@ -58,23 +58,18 @@ func (n *file) open(ctx context.Context, t *tap, writes, cut bool) error {
 // cutOff does what O_TRUNC asks for. It takes suid and sgid off and sets the
 // time also where there is nothing to cut.
 func (n *file) cutOff(ctx context.Context) error {
-	if err := n.truncate(ctx, 0); err != nil {
-		return err
-	}
 	var in fuse.SetAttrIn
 	in.Valid = fuse.FATTR_KILL_SUIDGID | fuse.FATTR_MTIME | fuse.FATTR_MTIME_NOW
-	n.mu.Lock()
-	unsaved := n.unsaved
-	n.mu.Unlock()
-	if err := n.setAttributes(ctx, &in, unsaved); err != nil {
-		return err
-	}
-	return n.saveUnlessOpen(ctx) // a descriptor that cannot write commits nothing when it closes
+	return n.truncate(ctx, 0, in)
 }
 
 // leaveEarly counts a descriptor out that never came to be.
 func (n *file) leaveEarly(writes bool) {
-	if opens, _ := n.close(writes); opens == 0 {
+	opens, writers := n.close(writes)
+	if writes && writers == 0 {
+		n.lastWriter(false) // O_TRUNC may have cut it
+	}
+	if opens == 0 {
 		n.lastClose()
 	}
 }

@@ -15,12 +15,12 @@ func TestWhatANewWriterWroteIsNotGivenUp(t *testing.T) {
 	f.queue = newAttrQueue(f)
 	n := f.newFile(s3io.Object{Key: "f", Size: 3, ETag: `"e"`})
 	n.unsaved, n.cut, n.err, n.writers, n.changed = true, true, errors.New("not saved"), 1, 1
-	n.revert(f.ctx)
+	n.giveUp()
 	if !n.unsaved || !n.cut || n.err == nil {
 		t.Error("the writer will not be told that its data is gone")
 	}
 	n.writers = 0
-	n.revert(f.ctx)
+	n.giveUp()
 	if n.unsaved || n.cut || n.err != nil {
 		t.Error("what could not be saved stays when nobody can save it")
 	}
