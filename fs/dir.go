@@ -247,7 +247,7 @@ func (d *dir) writeAttrs(ctx context.Context) error {
 		d.pinLocked(written)
 		d.x.stored(want)
 		d.changed -= n
-	case isKind(err, s3io.Stale) || isKind(err, s3io.NotExist):
+	case isKind(err, s3io.Stale) || isKind(err, s3io.NotExist) || isKind(err, s3io.Exists):
 		d.x = xattrs{}
 		d.changed -= n // somebody else's attributes stand
 	}

@@ -65,7 +65,7 @@ func (h *writeHandle) Write(ctx context.Context, data []byte, off int64) (uint32
 	defer stop()
 	n := h.n
 	done, err := n.write(wait, data, off)
-	if errors.Is(err, s3io.ErrNotHeld) {
+	for try := 0; errors.Is(err, s3io.ErrNotHeld) && try < 5; try++ { // another write may send more meanwhile
 		if err = n.publish(wait); err == nil {
 			var more int
 			more, err = n.write(wait, data[done:], off+int64(done))

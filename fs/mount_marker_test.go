@@ -63,3 +63,22 @@ func TestAnAnswerFromBeforeAMarkerWasWritten(t *testing.T) {
 		t.Error("a newer marker was not taken")
 	}
 }
+
+// Somebody else makes the marker of a directory whose attributes wait to be written
+// to a new one: theirs stand, and nothing is tried for ever.
+func TestAMarkerThatAppears(t *testing.T) {
+	w := newWorld(t)
+	b := w.other()
+	w.put(b, "d/f", "x")
+	m := w.mount(nil)
+	check(t, os.Chmod(m.path("d"), 0o700))
+	w.put(b, "d/", "")
+	d, err := os.Open(m.path("d"))
+	check(t, err)
+	defer d.Close()
+	m.fails(d.Sync(), unix.ESTALE)
+	check(t, d.Sync())
+	if got := m.ask("pending"); got != "" {
+		t.Errorf("pending: %s", got)
+	}
+}
