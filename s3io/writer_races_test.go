@@ -16,7 +16,7 @@ import (
 // committed: it goes from what is held to the base, and is never absent.
 func TestReadsOfChangesThroughACommit(t *testing.T) {
 	inBoth(t, func(t *testing.T, m mode) {
-		for name, size := range map[string]int64{"spliced": 20 << 20, "in one request": minPart + 10, "held on": 1 << 20} {
+		for name, size := range map[string]int64{"spliced": maxPatchedPut + minPart, "in one request": minPart + 10, "held on": 1 << 20} {
 			t.Run(name, func(t *testing.T) {
 				r := m.rig(t, Options{PartSize: minPart})
 				base, want := r.baseOf(t, size)
@@ -24,7 +24,7 @@ func TestReadsOfChangesThroughACommit(t *testing.T) {
 				defer w.Abort()
 				patch(t, w, want, 300_000, 5000)
 				ends := r.readsOver(w, bytes.Clone(want[300_000:305_000]), 300_000)
-				for i := range int64(3) {
+				for i := range int64(2) {
 					patch(t, w, want, i<<10, 50)
 					mustCommit(t, w, Attrs{Meta: base.Meta})
 				}
@@ -239,7 +239,7 @@ func TestKeptPartsLeaveRoomToOthers(t *testing.T) {
 		defer keeps.Abort()
 		defer other.Abort()
 		keeps.Keep()
-		want := randomBytes(57, 40<<20)
+		want := randomBytes(57, 30<<20)
 		mustWrite(t, keeps, want, 0)
 		mustWrite(t, other, want[:minPart], 0)
 		mustCommit(t, other, Attrs{})
@@ -273,7 +273,7 @@ func TestHolesAreBounded(t *testing.T) {
 // however large parts are.
 func TestLargePartsNeedNoRoom(t *testing.T) {
 	inBoth(t, func(t *testing.T, m mode) {
-		for _, size := range []int64{maxPatchedPut, 60 << 20} {
+		for _, size := range []int64{maxPatchedPut, 2 * maxPatchedPut} {
 			r := m.rig(t, Options{PartSize: 32 << 20, Memory: 64 << 20, SpoolSize: 64 << 20})
 			base, want := r.baseOf(t, size)
 			w := r.b.NewWriter("file", &base, Condition{})
