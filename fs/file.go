@@ -276,14 +276,15 @@ func (n *file) setAttributes(ctx context.Context, in *fuse.SetAttrIn, resize boo
 	if err == nil && changed {
 		n.attr = a
 	}
-	if keep {
+	timesOnly := in.Valid&(fuse.FATTR_MODE|fuse.FATTR_UID|fuse.FATTR_GID) == 0
+	if keep && !(resize && timesOnly) { // those stand and fall with the content
 		n.changed++
 	}
 	if keep && n.w != nil {
 		n.w.SetAttrs(n.wantLocked())
 	}
 	wait := attrDelay
-	if timesOnly := in.Valid&(fuse.FATTR_MODE|fuse.FATTR_UID|fuse.FATTR_GID) == 0; timesOnly && n.obj.Size > utimesCopyLimit {
+	if timesOnly && n.obj.Size > utimesCopyLimit {
 		wait = never
 	}
 	n.mu.Unlock()
