@@ -140,11 +140,11 @@ func (n *file) lastWriter(flushed bool) {
 		return
 	}
 	n.mu.Lock()
-	reported, orphan := n.err, n.orphan
+	reported, orphan, again := n.err, n.orphan, n.writers > 0
 	n.mu.Unlock()
-	if orphan != nil {
+	if orphan != nil || again {
 		n.end()
-		return // lives in what was written, until the last descriptor is closed
+		return // lives in what was written, until the last descriptor is closed; or it is the next one's
 	}
 	if reported == nil && flushed {
 		if err := n.commit(ctx); err != nil {

@@ -28,3 +28,15 @@ func TestWhatANewWriterWroteIsNotGivenUp(t *testing.T) {
 		t.Error("attributes that were to go with the commit are forgotten")
 	}
 }
+
+// The end of a close that comes late commits nothing that another writer is about to
+// write: it would be published half-written, and its failure told to somebody else.
+func TestALateCloseLeavesTheNextWriterAlone(t *testing.T) {
+	f := &FS{moves: newGate(), ctx: context.Background()}
+	n := f.newFile(s3io.Object{Key: "f", Size: 3, ETag: `"e"`})
+	n.unsaved, n.cut, n.writers = true, true, 1
+	n.lastWriter(true) // there is no bucket to commit to
+	if !n.unsaved || !n.cut || n.err != nil || n.late != nil {
+		t.Errorf("unsaved %v, cut %v, error %v, late %v", n.unsaved, n.cut, n.err, n.late)
+	}
+}
