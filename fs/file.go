@@ -294,10 +294,13 @@ func (n *file) setAttributes(ctx context.Context, in *fuse.SetAttrIn, resize boo
 	return err
 }
 
+// written says what writing does to attributes.
+const written = fuse.FATTR_MTIME | fuse.FATTR_MTIME_NOW | fuse.FATTR_KILL_SUIDGID
+
 // touch does to the attributes what writing does, where that changes nothing.
 func (n *file) touch(ctx context.Context) error {
 	var in fuse.SetAttrIn
-	in.Valid = fuse.FATTR_MTIME | fuse.FATTR_MTIME_NOW | fuse.FATTR_KILL_SUIDGID
+	in.Valid = written
 	return n.setAttributes(ctx, &in, false)
 }
 
@@ -315,8 +318,14 @@ func (n *file) truncate(ctx context.Context, size int64, in fuse.SetAttrIn) erro
 		if err := n.begin(ctx); err != nil {
 			return err
 		}
+		n.mu.Lock()
+		same := size == n.sizeLocked()
+		n.mu.Unlock()
 		err := n.resize(ctx, size)
 		if err == nil {
+			if same { // sets the time and takes suid off like any other
+				in.Valid |= written
+			}
 			n.mu.Lock()
 			unsaved := n.unsaved
 			n.mu.Unlock()

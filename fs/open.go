@@ -55,13 +55,8 @@ func (n *file) open(ctx context.Context, t *tap, writes, cut bool) error {
 	return err
 }
 
-// cutOff does what O_TRUNC asks for. It takes suid and sgid off and sets the
-// time also where there is nothing to cut.
-func (n *file) cutOff(ctx context.Context) error {
-	var in fuse.SetAttrIn
-	in.Valid = fuse.FATTR_KILL_SUIDGID | fuse.FATTR_MTIME | fuse.FATTR_MTIME_NOW
-	return n.truncate(ctx, 0, in)
-}
+// cutOff does what O_TRUNC asks for.
+func (n *file) cutOff(ctx context.Context) error { return n.truncate(ctx, 0, fuse.SetAttrIn{}) }
 
 // leaveEarly counts a descriptor out that never came to be.
 func (n *file) leaveEarly(writes bool) {
