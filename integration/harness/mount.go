@@ -176,6 +176,11 @@ func (m *Mount) Kill() {
 
 // Abort frees every process that hangs in the mount, and kills it.
 func (m *Mount) Abort() {
+	select {
+	case <-m.done:
+		return // its device number may be that of another mount by now
+	default:
+	}
 	_ = abortConnection(m.dev)
 	_ = m.cmd.Process.Kill()
 }
