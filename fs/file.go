@@ -35,7 +35,8 @@ type file struct {
 
 	attr    attributes
 	x       xattrs
-	changed int // changes of attr and x that S3 does not know of
+	stamp   time.Time // the modification time that writing gave last
+	changed int       // changes of attr and x that S3 does not know of
 
 	w       *s3io.Writer // nil until something is written
 	unsaved bool         // the content differs from obj
@@ -221,13 +222,13 @@ func (n *file) wantLocked() s3io.Attrs {
 //
 // S3 takes the metadata of a large file with the request that begins it. So
 // the modification time of content that grew beyond settledSize stands until
-// it is committed: anything later would cost a copy of the whole object.
+// it is committed, unless somebody sets another: anything later would cost a copy
+// of the whole object.
 func (n *file) wroteLocked(sizeBefore int64) {
 	mode := withoutSuid(n.attr.mode)
-	if !n.unsaved || sizeBefore <= settledSize || mode != n.attr.mode {
-		n.attr.mode = mode
-		n.attr.mtime = time.Now()
-		n.attr.ctime = n.attr.mtime
+	if !n.unsaved || sizeBefore <= settledSize || mode != n.attr.mode || !n.attr.mtime.Equal(n.stamp) {
+		n.stamp = time.Now()
+		n.attr.mode, n.attr.mtime, n.attr.ctime = mode, n.stamp, n.stamp
 		if n.w != nil && n.sizeLocked() > settledSize {
 			n.w.SetAttrs(n.wantLocked())
 		}

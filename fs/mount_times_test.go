@@ -222,3 +222,28 @@ func TestAttributesOfATreeCostOneCopyEach(t *testing.T) {
 		}
 	}
 }
+
+// TestWritingAfterTimesWereSet: also the time of a large file, which stands while it is
+// written on, gives way to what utimens sets, and that to the next write.
+func TestWritingAfterTimesWereSet(t *testing.T) {
+	w := newWorld(t)
+	m := w.mount(nil)
+	f, err := os.Create(m.path("f"))
+	check(t, err)
+	_, err = f.WriteAt([]byte("x"), 2*settledSize)
+	check(t, err)
+	past := time.Unix(1_200_000_000, 0)
+	check(t, os.Chtimes(m.path("f"), past, past))
+	_, err = f.WriteAt([]byte("y"), 1)
+	check(t, err)
+	check(t, f.Close())
+	for range 2 { // as it was written, and as it was stored
+		st, err := os.Stat(m.path("f"))
+		check(t, err)
+		if st.ModTime().Equal(past) {
+			t.Error("a write left the time that was set before")
+		}
+		m.close()
+		m = w.mount(nil)
+	}
+}
