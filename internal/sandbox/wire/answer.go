@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"net"
 	"net/http"
+	"strconv"
 )
 
 // answer is the ResponseWriter that a service writes to: it logs the status before the client can see it, and does
@@ -17,9 +18,14 @@ type answer struct {
 	cut     int64 // body bytes until the connection is torn; -1: never
 	reset   bool  // tear by a reset, not in good order
 	flip    int64 // offset of the byte to invert; -1: none
+	short   int64 // body bytes that the answer pretends to have; -1: all
 	sent    int64 // body bytes so far
 	started bool  // the status was sent
 	torn    bool
+}
+
+func newAnswer(w http.ResponseWriter) *answer {
+	return &answer{ResponseWriter: w, cut: -1, flip: -1, short: -1}
 }
 
 // WriteHeader sends the status line and the headers.
@@ -32,6 +38,9 @@ func (a *answer) WriteHeader(status int) {
 		a.finish(a.caller, status)
 		if a.edit != nil {
 			a.edit(a.Header())
+		}
+		if a.short >= 0 {
+			a.Header().Set("Content-Length", strconv.FormatInt(a.short, 10))
 		}
 	}
 	a.ResponseWriter.WriteHeader(status)
@@ -53,6 +62,10 @@ func (a *answer) Write(p []byte) (int, error) {
 		}
 		a.tear(a.reset)
 		return len(p), nil
+	}
+	if a.short >= 0 && a.sent > a.short {
+		_, err := a.ResponseWriter.Write(p[:max(0, min(a.short-start, int64(len(p))))])
+		return len(p), err
 	}
 	if at := a.flip - start; a.flip >= start && at < int64(len(p)) {
 		p = append([]byte(nil), p...)

@@ -21,7 +21,7 @@ type Call struct {
 
 // An Endpoint is the HTTP front of one service. All fields but Log, Faults and Taps must be set.
 type Endpoint struct {
-	Verifier *Verifier
+	Verifier *Verifier // without Identities it verifies nothing: the endpoint is a proxy, and who is behind it verifies
 	// Classify names the operation. It may read the body if it puts another in its place, and must not trust anything:
 	// the signature is not verified yet.
 	Classify func(*http.Request) Call
@@ -42,7 +42,7 @@ func (e *Endpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("X-Amzn-Requestid", strings.Join(id, "-"))
 	}
 	call := e.Classify(r)
-	a := &answer{ResponseWriter: w, cut: -1, flip: -1}
+	a := newAnswer(w)
 	a.finish = e.Log.Begin(Request{
 		Time: time.Now(), Service: e.Verifier.Service, Op: call.Op, Bucket: call.Bucket, Key: call.Key,
 		Method: r.Method, Header: r.Header.Clone(), Query: r.URL.Query(), Context: call.Context,
@@ -57,6 +57,11 @@ func (e *Endpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 // serve verifies the signature and calls the service.
 func (e *Endpoint) serve(a *answer, r *http.Request) {
+	if e.Verifier.Identities == nil {
+		e.Service.ServeHTTP(a, r)
+		a.end()
+		return
+	}
 	p, err := e.Verifier.Verify(r)
 	if err != nil {
 		drain(r)
@@ -70,7 +75,9 @@ func (e *Endpoint) serve(a *answer, r *http.Request) {
 
 // fail serves a request that goes wrong by the rule.
 func (e *Endpoint) fail(rule *Rule, a *answer, r *http.Request) {
-	switch rule.fault.Kind {
+	defer rule.hit()
+	f := rule.fault
+	switch f.Kind {
 	case Answer:
 		drain(r)
 		e.Render(a, r, rule.err())
@@ -80,33 +87,70 @@ func (e *Endpoint) fail(rule *Rule, a *answer, r *http.Request) {
 	case ResetBefore:
 		drain(r)
 		a.tear(true)
+	case ResetRequest:
+		_, _ = io.CopyN(io.Discard, r.Body, f.Cut)
+		a.tear(true)
 	case ResetAfter:
 		e.apply(a, r)
 		a.tear(true)
+	case HangAfter:
+		keepBody(r)
+		e.apply(a, r)
+		rule.hit()
+		_ = rule.wait(r.Context()) // the end is the same if the client goes
+		a.tear(true)
 	case ResetBody, CutBody:
-		a.cut, a.reset = rule.fault.Cut, rule.fault.Kind == ResetBody
+		a.cut, a.reset = f.Cut, f.Kind == ResetBody
 		e.serve(a, r)
 		if !a.torn { // the body was no longer than Cut, and yet nothing may follow
 			a.tear(a.reset)
 		}
 	case Slow, Hang:
 		keepBody(r)
+		rule.hit()
 		if rule.wait(r.Context()) != nil {
 			panic(http.ErrAbortHandler) // the client or the sandbox has gone
 		}
 		e.serve(a, r)
-	case FlipByte:
-		a.flip = rule.fault.Cut
-		e.serve(a, r)
-	default: // EditHeader
-		a.edit = rule.fault.Edit
-		e.serve(a, r)
+	default:
+		e.distort(f, a, r)
 	}
+}
+
+// distort serves a request that arrives changed, or whose answer does.
+func (e *Endpoint) distort(f Fault, a *answer, r *http.Request) {
+	switch f.Kind {
+	case FlipRequest:
+		r.Body = readCloser{&flipper{in: r.Body, at: f.Cut}, r.Body}
+	case FlipByte:
+		a.flip = f.Cut
+	case ShortBody:
+		a.short = f.Cut
+	case EditHeader:
+		a.edit = f.Edit
+	}
+	e.serve(a, r)
+}
+
+// flipper inverts the byte at offset at.
+type flipper struct {
+	in io.Reader
+	at int64 // counts down; negative after the byte
+}
+
+func (f *flipper) Read(p []byte) (int, error) {
+	n, err := f.in.Read(p)
+	if f.at >= 0 && f.at < int64(n) {
+		p[f.at] = ^p[f.at]
+	}
+	f.at -= int64(n)
+	return n, err
 }
 
 // apply serves the request and keeps the answer from the client.
 func (e *Endpoint) apply(a *answer, r *http.Request) {
-	unseen := &answer{ResponseWriter: nowhere{http.Header{}}, finish: a.finish, cut: -1, flip: -1}
+	unseen := newAnswer(nowhere{http.Header{}})
+	unseen.finish = a.finish
 	e.serve(unseen, r)
 	a.caller = unseen.caller
 }

@@ -11,16 +11,20 @@ import (
 type FaultKind int
 
 const (
-	Answer      FaultKind = iota // not applied: Status and Code are answered
-	AnswerAfter                  // applied, then Status and Code are answered
-	ResetBefore                  // not applied: the connection is reset
-	ResetAfter                   // applied, then the connection is reset without an answer
-	ResetBody                    // applied; the connection is reset after Cut bytes of the answer's body
-	CutBody                      // applied; the connection is closed in good order after Cut bytes of the answer's body
-	Slow                         // Delay before the request is served
-	Hang                         // the request is not served until Release, or ever if the client goes first
-	FlipByte                     // applied; the byte at offset Cut of the answer's body is inverted
-	EditHeader                   // applied; Edit changes the headers of the answer
+	Answer       FaultKind = iota // not applied: Status and Code are answered
+	AnswerAfter                   // applied, then Status and Code are answered
+	ResetBefore                   // not applied: the connection is reset
+	ResetAfter                    // applied, then the connection is reset without an answer
+	ResetBody                     // applied; the connection is reset after Cut bytes of the answer's body
+	CutBody                       // applied; the connection is closed in good order after Cut bytes of the answer's body
+	Slow                          // Delay before the request is served
+	Hang                          // the request is not served until Release, or ever if the client goes first
+	FlipByte                      // applied; the byte at offset Cut of the answer's body is inverted
+	EditHeader                    // applied; Edit changes the headers of the answer
+	HangAfter                     // applied; the answer is withheld until Release, and the connection reset then
+	ResetRequest                  // not applied: the connection is reset after Cut bytes of the request's body
+	FlipRequest                   // the byte at offset Cut of the request's body is inverted before the service sees it
+	ShortBody                     // applied; the answer's body ends after Cut bytes, and its Content-Length says so
 )
 
 // A Fault says which requests go wrong and how.
@@ -38,7 +42,7 @@ type Fault struct {
 	Message string            // of the error; "" is the code
 	Delay   time.Duration     // of Slow
 	Edit    func(http.Header) // of EditHeader
-	Cut     int64             // bytes of the body that pass
+	Cut     int64             // bytes of the body that pass, as they come over the connection
 }
 
 // Faults are the rules in force, tried in the order in which they were added: the first that matches is applied.
@@ -54,13 +58,15 @@ type Rule struct {
 	faults   *Faults
 	released chan struct{}
 	release  sync.Once
+	struck   chan struct{}
+	strike   sync.Once
 
 	seen, hits int // guarded by faults.mu
 }
 
 // Add puts a fault in force.
 func (f *Faults) Add(fault Fault) *Rule {
-	r := &Rule{fault: fault, faults: f, released: make(chan struct{})}
+	r := &Rule{fault: fault, faults: f, released: make(chan struct{}), struck: make(chan struct{})}
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.rules = append(f.rules, r)
@@ -84,6 +90,12 @@ func (r *Rule) Hits() int {
 	defer r.faults.mu.Unlock()
 	return r.hits
 }
+
+// Struck is closed when a request has gone wrong by the rule for the first time: what hangs does so then, and what
+// is applied has been.
+func (r *Rule) Struck() <-chan struct{} { return r.struck }
+
+func (r *Rule) hit() { r.strike.Do(func() { close(r.struck) }) }
 
 // Release lets requests that hang by the rule go on, now and later.
 func (r *Rule) Release() { r.release.Do(func() { close(r.released) }) }
@@ -136,10 +148,12 @@ func (f *Faults) Call(ctx context.Context, op, key string, do func() *Error) *Er
 	if r == nil {
 		return do()
 	}
+	defer r.hit()
 	switch r.fault.Kind {
 	case Answer:
 		return r.err()
 	case Slow, Hang:
+		r.hit()
 		if err := r.wait(ctx); err != nil {
 			return Errorf(500, "InternalFailure", "%s: %v", op, err)
 		}
@@ -149,13 +163,17 @@ func (f *Faults) Call(ctx context.Context, op, key string, do func() *Error) *Er
 			return err
 		}
 		return r.err()
-	case ResetBefore:
+	case ResetBefore, ResetRequest:
 		return Errorf(500, "InternalFailure", "%s: connection reset", op)
 	case EditHeader:
 		return do()
 	}
 	if err := do(); err != nil {
 		return err
+	}
+	if r.fault.Kind == HangAfter {
+		r.hit()
+		_ = r.wait(ctx) // the same failure follows either way
 	}
 	return Errorf(500, "InternalFailure", "%s: connection reset", op)
 }
