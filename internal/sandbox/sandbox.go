@@ -41,6 +41,7 @@ type Options struct {
 	Region     string        // "" is us-east-1
 	ErrorLog   *slog.Logger  // what the HTTP servers complain of, such as failed handshakes; nil is silence
 	RateLimit  int           // KMS calls per second; 0 is no limit
+	Discard    bool          // S3 keeps no content of bodies above 1 MiB: sizes, checksums and metadata alone
 	GrantDelay time.Duration // as in kms.Options
 	// BucketKeyPeriod is how long S3 uses a bucket key before it asks KMS again; 0 is 5 minutes.
 	BucketKeyPeriod time.Duration
@@ -123,7 +124,7 @@ func (s *Server) services() (err error) {
 	}
 	s.S3, err = s3.New(s3.Options{
 		KMS: s.KMS, Identities: s.identity, Region: s.opts.Region, Account: Account, Dir: dirs["s3"],
-		RequireTLS: s.opts.RequireTLS, BucketKeyPeriod: s.opts.BucketKeyPeriod,
+		RequireTLS: s.opts.RequireTLS, Discard: s.opts.Discard, BucketKeyPeriod: s.opts.BucketKeyPeriod,
 		Log: s.Log, Faults: s.Faults, Denials: s.Denials, Taps: s.Taps,
 	})
 	if err != nil {

@@ -181,6 +181,9 @@ func (v *version) ranged(header string) (span, error) {
 
 // read opens the data key and returns n bytes of the object at off. The version must be pinned while they are read.
 func (s *Server) read(ctx context.Context, v *version, off, n int64) (io.ReadCloser, error) {
+	if err := v.Content.kept(off, n); err != nil {
+		return nil, err
+	}
 	key, err := s.keys.open(ctx, v.Seal)
 	if err != nil {
 		return nil, err

@@ -49,8 +49,8 @@ type attributes struct {
 // A part is one blob of an object or of an upload.
 type part struct {
 	Number   int
-	Blob     string
-	Size     int64 // of the content
+	Blob     string // "": it was discarded
+	Size     int64  // of the content
 	ETag     string
 	Checksum []byte // by the algorithm of the object or upload
 	Modified time.Time
@@ -78,12 +78,12 @@ type version struct {
 	Content   *content
 }
 
-// A content is the blobs of a version. Parts never change.
+// A content is the blobs of a version, or of several. Parts never change.
 type content struct {
 	Parts []part
 
-	pins    int  // readers; guarded by store.mu
-	removed bool // no version refers to it; guarded by store.mu
+	pins     int // readers; guarded by store.mu
+	versions int // of the index that have it; guarded by store.mu
 }
 
 // An upload is a multipart upload in progress. It never changes once it is in the index, but for Parts.

@@ -101,7 +101,13 @@ func (s *Server) receive(r *request, sealed seal, key []byte, keep string, sum c
 	if keep != sum.algorithm {
 		body = io.TeeReader(body, other)
 	}
-	p, err := s.write(body, sealed, key, keep, digest)
+	var p part
+	var err error
+	if s.opts.Discard && r.ContentLength > mostKept {
+		p, err = s.discard(body, sealed, keep, digest)
+	} else {
+		p, err = s.write(body, sealed, key, keep, digest)
+	}
 	if err != nil {
 		return part{}, err
 	}

@@ -27,6 +27,7 @@ type Options struct {
 	Domains    []string // BUCKET.DOMAIN reaches a bucket, besides the path; "" is localhost and S3's own names
 	Dir        string   // storage that survives; "" is memory
 	RequireTLS bool     // refuse KMS objects over plain http
+	Discard    bool     // keep of large bodies no content; see discard
 	Log        *wire.Log
 	Faults     *wire.Faults
 	Denials    *wire.Denials

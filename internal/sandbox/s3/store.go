@@ -174,6 +174,9 @@ func (b *bucket) insert(v *version) {
 		b.keys = slices.Insert(b.keys, i, strings.Clone(v.Key))
 	}
 	b.versions[v.Key] = append([]*version{v}, b.versions[v.Key]...)
+	if v.Content != nil {
+		v.Content.versions++
+	}
 }
 
 func (b *bucket) remove(key, id string) (garbage []string) {
@@ -183,7 +186,7 @@ func (b *bucket) remove(key, id string) (garbage []string) {
 		return nil
 	}
 	if c := all[i].Content; c != nil {
-		if c.removed = true; c.pins == 0 {
+		if c.versions--; c.unused() {
 			garbage = c.blobs()
 		}
 	}
@@ -239,6 +242,9 @@ func (b *bucket) current(key string) *version {
 	return nil
 }
 
+// unused says whether nothing needs the blobs any more. The caller holds store.mu.
+func (c *content) unused() bool { return c.versions == 0 && c.pins == 0 }
+
 func (c *content) blobs() []string {
 	ids := make([]string, len(c.Parts))
 	for i, p := range c.Parts {
@@ -250,7 +256,9 @@ func (c *content) blobs() []string {
 // sweep removes blobs that nothing needs. What cannot be removed now is when the directory is opened again.
 func (s *store) sweep(ids []string) {
 	for _, id := range ids {
-		_ = s.blobs.remove(id)
+		if id != "" { // else it was discarded
+			_ = s.blobs.remove(id)
+		}
 	}
 }
 
@@ -272,7 +280,7 @@ func (s *store) acquire(name string, choose func(*bucket) (*version, error)) (v 
 func (s *store) release(c *content) {
 	s.mu.Lock()
 	c.pins--
-	unused := c.removed && c.pins == 0
+	unused := c.unused()
 	s.mu.Unlock()
 	if unused {
 		s.sweep(c.blobs())
