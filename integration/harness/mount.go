@@ -2,6 +2,7 @@ package harness
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"os"
 	"os/exec"
@@ -14,7 +15,8 @@ import (
 	"time"
 )
 
-// Limit is how long one mount may live before it counts as hung.
+// Limit is how long one mount may live before it counts as hung, unless its
+// Server says other.
 const Limit = 2 * time.Minute
 
 // Mount is a running `kmsfs mount --foreground`.
@@ -92,7 +94,7 @@ func (s *Server) MountAt(t testing.TB, dir string, flags ...string) *Mount {
 		s.Sandbox.Log.Reset() // tests count what they do, not the probe
 	}
 	m.dev = device(t, dir)
-	watchdog := time.AfterFunc(Limit, m.Abort)
+	watchdog := time.AfterFunc(cmp.Or(s.Life, Limit), m.Abort)
 	t.Cleanup(func() { watchdog.Stop() })
 	return m
 }

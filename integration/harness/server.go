@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"os"
 	"testing"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/credentials"
@@ -29,6 +30,7 @@ type Server struct {
 	EnvelopeKey string // ARN of the KMS key that content is sealed under
 
 	Plain   bool            // mount with a binary without the race detector
+	Life    time.Duration   // how long a mount may live; 0 is Limit
 	S3      *s3.Client      // independent client with the server's owner's rights
 	Sandbox *sandbox.Server // nil for third-party servers
 
@@ -134,10 +136,14 @@ func (s *Server) httpClient(t testing.TB) *http.Client {
 
 // Sandbox starts a sandbox over TLS in this process. At the end of the test
 // it must hold no unfinished upload and no object that was created without
-// the expected SSE headers.
-func Sandbox(t testing.TB) *Server {
+// the expected SSE headers. Each of edit may change its options.
+func Sandbox(t testing.TB, edit ...func(*sandbox.Options)) *Server {
 	t.Helper()
-	sb, err := sandbox.Start(sandbox.Options{TLS: true})
+	options := sandbox.Options{TLS: true}
+	for _, f := range edit {
+		f(&options)
+	}
+	sb, err := sandbox.Start(options)
 	if err != nil {
 		t.Fatal(err)
 	}
