@@ -93,6 +93,9 @@ func (s *Server) MountAt(t testing.TB, dir string, flags ...string) *Mount {
 	if s.Sandbox != nil {
 		s.Sandbox.Log.Reset() // tests count what they do, not the probe
 	}
+	if s.proxy != nil {
+		s.proxy.Log.Reset()
+	}
 	m.dev = device(t, dir)
 	watchdog := time.AfterFunc(cmp.Or(s.Life, Limit), m.Abort)
 	t.Cleanup(func() { watchdog.Stop() })

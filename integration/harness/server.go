@@ -38,6 +38,7 @@ type Server struct {
 	env                        []string // more of Env
 	state                      string
 	vault                      *vault // nil in mode SSE
+	proxy                      *Proxy // nil unless mounts go through one
 }
 
 // Target is what `kmsfs mount` mounts.

@@ -129,3 +129,6 @@ func objectOperation(r *http.Request, q url.Values) string {
 	}
 	return "Unknown"
 }
+
+// Classify names the operation, the bucket and the key of a request in path style, for proxies in front of any S3.
+func Classify(r *http.Request) wire.Call { return (&Server{}).classify(r) }
