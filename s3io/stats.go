@@ -17,6 +17,9 @@ type Stats struct {
 	Unverified          int64 // answers that did not prove the policy
 	Conflicts           int64 // changes by others that Options.OnConflict dealt with
 
+	Buffered int64 // bytes of buffer memory that are in use now
+	Spooled  int64 // bytes of content for which there is a place in the spool now
+
 	Keys crypto.KeyStats // zero without Envelope
 }
 
@@ -48,6 +51,13 @@ func (b *Bucket) Stats() Stats {
 		BucketKeyMismatches: c.bucketKey.Load(),
 		Unverified:          c.unverified.Load(),
 		Conflicts:           c.conflicts.Load(),
+	}
+	for _, mem := range []*budget{b.writes.mem, b.writes.joint, b.readers.mem} {
+		now, _ := mem.inUse()
+		s.Buffered += now
+	}
+	if b.writes.spool != nil {
+		s.Spooled = int64(b.writes.spool.inUse()) * frameSize
 	}
 	if b.sealing() {
 		s.Keys = b.keys.Stats()

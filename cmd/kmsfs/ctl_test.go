@@ -110,8 +110,11 @@ func TestStats(t *testing.T) {
 	if now.KMS == nil || now.KMS.Calls["Decrypt"] != 1 || now.KMS.Saved != 2 || now.KMS.USDSaved != dollars(now.KMS.Saved) || now.Since.IsZero() {
 		t.Errorf("%+v", now.KMS)
 	}
+	if p := now.Process; p.Goroutines < 2 || p.Descriptors < 5 || p.Heap == 0 || p.Buffers < 0 || p.Spool != 0 {
+		t.Errorf("%+v", p)
+	}
 	text := w.must("stats", w.dir)
-	for _, want := range []string{"GetObject ", "Decrypt 1", "KMS calls saved", "$0.03 per 10,000 (check the current list)", "0 answers that did not prove"} {
+	for _, want := range []string{"GetObject ", "Decrypt 1", "KMS calls saved", "open files, heap ", "$0.03 per 10,000 (check the current list)", "0 answers that did not prove"} {
 		if !strings.Contains(text, want) {
 			t.Errorf("%q is missing in\n%s", want, text)
 		}

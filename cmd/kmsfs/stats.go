@@ -7,6 +7,9 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"os"
+	"runtime"
+	"runtime/metrics"
 	"slices"
 	"strings"
 	"text/tabwriter"
@@ -30,6 +33,16 @@ type statistics struct {
 	S3      s3Figures `json:"s3"`
 	KMS     *kmsUsage `json:"kms,omitempty"` // absent where content is not sealed: S3 asks KMS itself then
 	Waiting []string  `json:"waiting"`       // what is not in S3 yet
+	Process taken     `json:"process"`
+}
+
+// taken is what the mount's process takes of the machine now.
+type taken struct {
+	Goroutines  int    `json:"goroutines"`
+	Descriptors int    `json:"descriptors"` // open ones; 0 where the system does not say
+	Heap        uint64 `json:"heap"`        // bytes of live and of unswept objects
+	Buffers     int64  `json:"buffers"`     // bytes of --memory in use, outside of the heap
+	Spool       int64  `json:"spool"`       // bytes of --spool-size in use
 }
 
 // s3Figures are s3io's counters.
@@ -75,7 +88,8 @@ func newStats(s std) *cobra.Command {
 		Short: "Show what a running mount has done: requests, bytes, KMS calls and their price",
 		Long: `Show what the mount on DIR has done since it was mounted: S3 requests and bytes,
 objects, answers that did not prove the encryption, the KMS calls of envelope
-mode, those that its data keys saved, and the price of both.`,
+mode, those that its data keys saved, and the price of both; and what its
+process takes now.`,
 		Example: `  kmsfs stats /mnt/backup
   kmsfs stats /mnt/backup --watch
   kmsfs stats /mnt/backup --json`,
@@ -152,7 +166,26 @@ func (m *server) statistics() statistics {
 		now.KMS = newKMSUsage(n.Keys.Calls, n.Keys.Saved)
 		now.KMS.Failed, now.KMS.Outage = n.Keys.Failed, n.Keys.Outage
 	}
+	now.Process = taken{Goroutines: runtime.NumGoroutine(), Descriptors: descriptors(), Heap: heap(), Buffers: n.Buffered, Spool: n.Spooled}
 	return now
+}
+
+// descriptors counts the open files and connections of this process, without
+// the one that it takes to count them.
+func descriptors() int {
+	names, err := os.ReadDir("/dev/fd")
+	if err != nil {
+		return 0
+	}
+	return len(names) - 1
+}
+
+// heap returns the bytes of objects on Go's heap, without stopping the world as
+// runtime.ReadMemStats does.
+func heap() uint64 {
+	sample := []metrics.Sample{{Name: "/memory/classes/heap/objects:bytes"}}
+	metrics.Read(sample)
+	return sample[0].Value.Uint64()
 }
 
 // printStatistics prints now for people.
@@ -175,6 +208,8 @@ func printStatistics(w io.Writer, now statistics) error {
 		row("", "at $%.2f per 10,000 (check the current list)", kmsPrice)
 		row("KMS calls failed", "%s%s", humanize.Comma(now.KMS.Failed), map[bool]string{true: "; KMS does not answer now"}[now.KMS.Outage])
 	}
+	row("process", "%d goroutines, %d open files, heap %s, buffers %s, spool %s", now.Process.Goroutines, now.Process.Descriptors,
+		humanize.IBytes(now.Process.Heap), humanize.IBytes(uint64(now.Process.Buffers)), humanize.IBytes(uint64(now.Process.Spool)))
 	for i, line := range now.Waiting {
 		row([]string{"saving", ""}[min(i, 1)], "%s", line)
 	}
