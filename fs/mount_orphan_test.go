@@ -3,9 +3,12 @@
 package fs
 
 import (
+	"bytes"
+	"errors"
 	"fmt"
 	"os"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/kmsfs/kmsfs/internal/sandbox/wire"
@@ -58,6 +61,37 @@ func TestFilesWithoutANameThatAreClosedBeforeTheUnmountLeaveNothing(t *testing.T
 		t.Error(got)
 	}
 	m.close()
+	if keys := w.keys(); len(keys) > 0 {
+		t.Errorf("left: %q", keys)
+	}
+}
+
+// What cannot be saved is no reason to keep the name of it: rm works at once, and
+// the descriptor says what became of the content.
+func TestUnlinkOfAFileWhoseUploadFailed(t *testing.T) {
+	w := newWorld(t)
+	m := w.mount(nil)
+	m.write("f", "old")
+	f, err := os.OpenFile(m.path("f"), os.O_WRONLY|os.O_TRUNC, 0)
+	check(t, err)
+	rule := w.box.Faults.Add(wire.Fault{Op: "UploadPart", Kind: wire.Answer, Status: 403, Code: "AccessDenied"})
+	block := bytes.Repeat([]byte("x"), 1<<20)
+	for range 20 { // the first part waits for the commit
+		_, err := f.Write(block)
+		check(t, err)
+	}
+	waitFor(t, "the part", func() bool { return rule.Hits() > 0 })
+	check(t, os.Remove(m.path("f")))
+	if err := f.Sync(); !errors.Is(err, syscall.EACCES) {
+		t.Errorf("fsync: %v", err)
+	}
+	if err := f.Close(); !errors.Is(err, syscall.EACCES) {
+		t.Errorf("close: %v", err)
+	}
+	rule.Remove()
+	if got := m.ask("drain"); got != "" {
+		t.Error(got)
+	}
 	if keys := w.keys(); len(keys) > 0 {
 		t.Errorf("left: %q", keys)
 	}

@@ -49,7 +49,8 @@ func (n *file) preserve(ctx context.Context) (s3io.Object, *orphan, error) {
 			place.held = held
 			return s3io.Object{}, place, nil
 		}
-		if err := n.commitTo(ctx); err != nil {
+		// What cannot be saved is told by the descriptors, and goes with the name.
+		if err := n.commitTo(ctx); ctx.Err() != nil {
 			return s3io.Object{}, nil, err
 		}
 	}
