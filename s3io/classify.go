@@ -12,6 +12,9 @@ import (
 	"github.com/aws/smithy-go"
 )
 
+// elsewhere is the remedy where the server is not the one to ask.
+const elsewhere = "check --region and --endpoint-url"
+
 // ofCode says what S3's error codes mean to us, and what the user can do about
 // some. KMS.* are what S3 says for KMS.
 // https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html
@@ -56,7 +59,7 @@ func ofCode(code string) (Kind, string) {
 	case "NotImplemented", "MethodNotAllowed":
 		return Unsupported, ""
 	case "PermanentRedirect", "AuthorizationHeaderMalformed", "IllegalLocationConstraintException":
-		return Misconfigured, "check --region"
+		return Misconfigured, elsewhere
 	case "InvalidBucketName":
 		return Misconfigured, "check the bucket's name"
 	case "RequestTimeout":
@@ -76,7 +79,8 @@ func ofStatus(status int) Kind {
 		return Stale
 	case http.StatusNotImplemented, http.StatusMethodNotAllowed:
 		return Unsupported
-	case http.StatusMovedPermanently:
+	case http.StatusMovedPermanently, http.StatusFound, http.StatusSeeOther,
+		http.StatusTemporaryRedirect, http.StatusPermanentRedirect:
 		return Misconfigured
 	}
 	return Other
@@ -116,7 +120,9 @@ func kindOf(ctx context.Context, err error) (Kind, string) {
 	if kind, hint := ofCode(code(err)); kind != Other {
 		return kind, hint
 	}
-	if kind := ofStatus(status(err)); kind != Other {
+	if kind := ofStatus(status(err)); kind == Misconfigured || redirected(err) != nil {
+		return Misconfigured, elsewhere
+	} else if kind != Other {
 		return kind, ""
 	}
 	if untrusted(err) {

@@ -22,6 +22,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws/retry"
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	"github.com/aws/aws-sdk-go-v2/config"
+	"github.com/aws/aws-sdk-go-v2/credentials/endpointcreds"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/aws/smithy-go/logging"
 	"github.com/aws/smithy-go/middleware"
@@ -46,6 +47,7 @@ func loadConfig(ctx context.Context, o Options) (aws.Config, error) {
 	load := []func(*config.LoadOptions) error{
 		config.WithHTTPClient(client),
 		config.WithLogger(logging.Nop{}),
+		config.WithEndpointCredentialOptions(func(o *endpointcreds.Options) { o.HTTPClient = client }),
 	}
 	if o.Region != "" {
 		load = append(load, config.WithRegion(o.Region))
@@ -86,6 +88,7 @@ func httpClient(o Options) (*awshttp.BuildableClient, error) {
 		t.ForceAttemptHTTP2 = false
 		t.TLSNextProto = map[string]func(string, *tls.Conn) http.RoundTripper{}
 		t.ReadBufferSize, t.WriteBufferSize = 64<<10, 64<<10
+		unredirected(t)
 		if roots != nil {
 			t.TLSClientConfig.RootCAs = roots
 		}

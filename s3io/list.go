@@ -2,6 +2,8 @@ package s3io
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"net/url"
 	"strings"
 
@@ -54,9 +56,12 @@ func (b *Bucket) List(ctx context.Context, q ListQuery) (ListPage, error) {
 	encoded := out.EncodingType == types.EncodingTypeUrl
 	page := ListPage{Objects: make([]Object, 0, len(out.Contents))}
 	for _, o := range out.Contents {
-		key, ok := b.relative(aws.ToString(o.Key), encoded)
+		key, ok := b.relative(aws.ToString(o.Key), encoded, q)
 		if !ok {
 			continue
+		}
+		if aws.ToInt64(o.Size) < 0 {
+			return ListPage{}, dishonest(q, fmt.Sprintf("%q has %d bytes", key, *o.Size))
 		}
 		listed := Object{
 			Key:          key,
@@ -70,23 +75,33 @@ func (b *Bucket) List(ctx context.Context, q ListQuery) (ListPage, error) {
 		page.Objects = append(page.Objects, listed)
 	}
 	for _, p := range out.CommonPrefixes {
-		if key, ok := b.relative(aws.ToString(p.Prefix), encoded); ok {
+		if key, ok := b.relative(aws.ToString(p.Prefix), encoded, q); ok {
 			page.Prefixes = append(page.Prefixes, key)
 		}
 	}
 	if aws.ToBool(out.IsTruncated) {
 		page.Token = aws.ToString(out.NextContinuationToken)
+		if page.Token == "" || page.Token == q.Token { // taken for the end it would hide names, else nothing would end it
+			return ListPage{}, dishonest(q, "it is truncated, and does not say how to go on")
+		}
 	}
 	return page, nil
 }
 
-// relative takes a listed key to one below the prefix. A server that lists
-// other keys than were asked for is not believed.
-func (b *Bucket) relative(key string, encoded bool) (string, bool) {
+// dishonest refuses a listing that cannot be.
+func dishonest(q ListQuery, what string) error {
+	return &Error{Kind: Other, Op: "list", Key: q.Prefix, Err: errors.New("the server's listing makes no sense: " + what)}
+}
+
+// relative takes a listed key to one below the mount's prefix. A server that
+// lists other keys than q asks for is not believed: what is listed gets renamed
+// and removed.
+func (b *Bucket) relative(key string, encoded bool, q ListQuery) (string, bool) {
 	if encoded {
 		if plain, err := url.QueryUnescape(key); err == nil {
 			key = plain
 		}
 	}
-	return strings.CutPrefix(key, b.opts.Prefix)
+	key, ok := strings.CutPrefix(key, b.opts.Prefix)
+	return key, ok && strings.HasPrefix(key, q.Prefix)
 }

@@ -135,6 +135,9 @@ func bucketRegion(ctx context.Context, client *s3.Client, bucket string) (string
 	if err == nil {
 		return aws.ToString(out.BucketRegion), nil
 	}
+	if r := redirected(err); r != nil {
+		return r.region, err
+	}
 	var resp *awshttp.ResponseError
 	if errors.As(err, &resp) && resp.Response != nil {
 		return resp.Response.Header.Get("X-Amz-Bucket-Region"), err
@@ -174,6 +177,8 @@ func validate(o Options) (Options, Policy, error) {
 	case directoryBucket(o.Bucket):
 		return o, p, misuse(fmt.Sprintf("%s is a directory bucket", o.Bucket),
 			"kmsfs needs a general purpose bucket: directory buckets have neither versions nor full conditions, and SSE-KMS only as their default")
+	case !bucketName(o.Bucket):
+		return o, p, misuse(fmt.Sprintf("%q is no name of a bucket", o.Bucket), "name it as s3://BUCKET[/PREFIX], or by the ARN of an access point")
 	case o.Prefix != "" && !strings.HasSuffix(o.Prefix, "/"):
 		return o, p, misuse(fmt.Sprintf("prefix %q does not end in a slash", o.Prefix), "add it")
 	case o.TimeoutScale < 0:
@@ -218,6 +223,18 @@ func fill(o *Options) {
 	if o.Log == nil {
 		o.Log = slog.New(slog.NewTextHandler(io.Discard, nil))
 	}
+}
+
+// bucketName reports whether name has the form of a bucket's name, or of an
+// ARN: it becomes part of host names and paths, and must be able to change
+// neither.
+func bucketName(name string) bool {
+	isARN := strings.HasPrefix(name, "arn:")
+	odd := func(c rune) bool {
+		letter := c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9'
+		return !letter && !strings.ContainsRune("._-", c) && !(isARN && (c == ':' || c == '/'))
+	}
+	return !strings.ContainsFunc(name, odd) && !strings.Contains(name, "..") && name != "."
 }
 
 // directoryBucket knows S3 Express by its reserved suffixes and its ARNs.

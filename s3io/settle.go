@@ -61,13 +61,13 @@ func fateOf(err error) fate {
 	var lost *smithyhttp.RequestSendError
 	var credentials *credentialsError
 	switch s := status(err); {
-	case errors.As(err, &guard) || errors.As(err, &credentials) || untrusted(err):
+	case errors.As(err, &guard) || errors.As(err, &credentials) || untrusted(err) || redirected(err) != nil:
 		return refused
 	case s == http.StatusPreconditionFailed || s == http.StatusConflict:
 		return conflict
 	case code(err) == "RequestTimeout" || code(err) == "RequestTimeTooSkewed":
 		return unsure
-	case s >= 400 && s < 500 && s != http.StatusRequestTimeout && s != http.StatusTooManyRequests:
+	case s >= 300 && s < 500 && s != http.StatusRequestTimeout && s != http.StatusTooManyRequests:
 		return refused
 	case s != 0: // 5xx, or 200 with an error in its body
 		return unsure
