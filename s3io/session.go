@@ -35,6 +35,8 @@ type session struct {
 	count int   // parts that are on their way
 	left  int64 // bytes of the file that are in them
 
+	unsent []*pages // that came to nothing, and are held on
+
 	whole bool    // the writer has given it all parts
 	src   *Object // what parts were copied from; nil if it is known that they are of it
 }
@@ -103,6 +105,8 @@ func (s *session) send(n int32, p *pages, then use) {
 	s.run(size, func() (part, error) {
 		sent, err := s.sendPages(n, p, size, then == last || then == closing)
 		switch {
+		case err != nil && then == done && s.w.holds.Load():
+			s.keep(p)
 		case then.mine():
 			p.release()
 		case then == parked:
@@ -267,6 +271,10 @@ func (s *session) abort() error {
 	defer s.end()
 	s.stop(errAborted)
 	s.running.Wait()
+	for _, p := range s.unsent {
+		p.release()
+	}
+	s.unsent = nil
 	if !s.exists {
 		return nil
 	}

@@ -59,6 +59,8 @@ type Writer struct {
 	start  int64 // offset of bufs[0] in the file
 
 	keeps atomic.Bool // parts that were sent are held on
+	holds atomic.Bool // what was written is held on when the Writer fails
+	gone  bool        // it was dropped all the same; by the holder of op
 
 	// mu guards what readers see; it is held over no I/O but that of the spool.
 	mu    sync.RWMutex

@@ -255,22 +255,41 @@ func (w *Writer) fail(err error) {
 	})
 }
 
-// discard drops what is held and aborts the upload, and waits for that.
+// discard drops what is held and aborts the upload, and waits for that. Where Hold
+// says so it drops nothing, and does not wait.
 func (w *Writer) discard() {
 	w.state.Lock()
-	up := w.up
+	up, aborted := w.up, errors.Is(w.err, errAborted)
 	w.up = nil
 	w.state.Unlock()
+	if w.holds.Load() && !aborted {
+		if !w.gone {
+			w.retake(up)
+		}
+		return
+	}
 	if up != nil {
 		w.report(up.abort())
 	}
 	w.forget()
+	w.gone = true
 }
 
 // Abort ends the Writer, drops what was not committed and aborts the upload in
 // the background; Bucket.Close waits for that. A commit whose last request is
 // out already is not undone.
-func (w *Writer) Abort() { w.fail(errAborted) }
+func (w *Writer) Abort() {
+	w.fail(errAborted)
+	if !w.holds.Swap(false) {
+		return
+	}
+	w.b.writes.background(w, func() { // what a failure before has left
+		w.op <- struct{}{}
+		defer w.unlock()
+		w.forget()
+		w.gone = true
+	})
+}
 
 // busy describes what goes on, for Bucket.Busy.
 func (w *Writer) busy() string {

@@ -62,18 +62,29 @@ func (w *Writer) readHeld(p []byte, off int64) (n int, base *Object, missing spa
 	if len(w.lost.within(off, end)) > 0 {
 		return 0, nil, nil, ErrNotHeld
 	}
+	missing, failed := w.collectLocked(p, off)
+	if failed != nil {
+		return 0, nil, nil, failed
+	}
+	return len(p), w.base, missing, err
+}
+
+// collectLocked reads what is held into p, all of which is in the file, and returns
+// what is missing there of base. The caller has mu.
+func (w *Writer) collectLocked(p []byte, off int64) (missing spans, err error) {
 	clear(p) // what nobody has written reads as zeros
+	end := off + int64(len(p))
 	var found spans
 	for _, buf := range w.overlapping(off, end) {
 		for _, x := range buf.have.within(off-buf.from, end-buf.from) {
 			from, to := x.from+buf.from, x.to+buf.from
 			if err := buf.readAtLocked(p[from-off:to-off], x.from); err != nil {
-				return 0, nil, nil, fmt.Errorf("read back what was written to %q: %w", w.key, err)
+				return nil, fmt.Errorf("read back what was written to %q: %w", w.key, err)
 			}
 			found = found.add(from, to)
 		}
 	}
-	return len(p), w.base, w.shows.within(off, end).minus(found), err
+	return w.shows.within(off, end).minus(found), nil
 }
 
 // overlapping returns what is held around [from, to), in order. The caller has op
