@@ -62,6 +62,15 @@ func (s *Server) Run(t testing.TB, args ...string) (string, error) {
 	return string(out), err
 }
 
+// binary is what mounts the server, and unmounts it.
+func (s *Server) binary(t testing.TB) string {
+	t.Helper()
+	if s.Plain {
+		return PlainBinary(t)
+	}
+	return Binary(t)
+}
+
 // Mount mounts the server's bucket with the server's connection flags and
 // flags, and unmounts it at the end of the test.
 func (s *Server) Mount(t testing.TB, flags ...string) *Mount {
@@ -74,11 +83,7 @@ func (s *Server) MountAt(t testing.TB, dir string, flags ...string) *Mount {
 	t.Helper()
 	m := &Mount{Dir: dir, State: s.stateDir(t), t: t, srv: s, log: &lockedBuffer{}, done: make(chan struct{})}
 	args := append([]string{"mount", s.Target(), dir, "--foreground", "--state-dir", m.State}, s.Flags()...)
-	bin := Binary(t)
-	if s.Plain {
-		bin = PlainBinary(t)
-	}
-	m.cmd = exec.Command(bin, append(args, flags...)...)
+	m.cmd = exec.Command(s.binary(t), append(args, flags...)...)
 	m.cmd.Env = append(os.Environ(), s.Env()...)
 	m.cmd.Stdout, m.cmd.Stderr = m.log, m.log
 	if err := m.cmd.Start(); err != nil {
@@ -142,7 +147,7 @@ func (m *Mount) Unmount() {
 
 // TryUnmount runs `kmsfs umount DIR flags` and returns what it says.
 func (m *Mount) TryUnmount(flags ...string) (string, error) {
-	cmd := exec.Command(Binary(m.t), append([]string{"umount", m.Dir}, flags...)...)
+	cmd := exec.Command(m.srv.binary(m.t), append([]string{"umount", m.Dir}, flags...)...)
 	cmd.Env = append(os.Environ(), m.srv.Env()...)
 	out, err := cmd.CombinedOutput()
 	return string(out), err
