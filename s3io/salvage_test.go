@@ -70,7 +70,7 @@ func TestSalvageAfterARefusedCommit(t *testing.T) {
 func TestSalvageOfWhatRoams(t *testing.T) {
 	inBoth(t, func(t *testing.T, m mode) {
 		r := m.rig(t, Options{PartSize: minPart})
-		want := randomBytes(1, 6 * minPart)
+		want := randomBytes(1, 6*minPart)
 		base := r.put(t, "file", want)
 		w := r.b.NewWriter("file", &base, Condition{})
 		w.Hold()
@@ -109,7 +109,7 @@ func TestSalvageNamesWhatIsLost(t *testing.T) {
 	inBoth(t, func(t *testing.T, m mode) {
 		r := m.rig(t, Options{PartSize: minPart})
 		w := r.b.NewWriter("file", nil, Condition{})
-		want := randomBytes(1, 4*minPart + 10)
+		want := randomBytes(1, 4*minPart+10)
 		mustWrite(t, w, want[:2*minPart], 0)
 		waitFor(t, func() bool { return r.count("UploadPart") == 1 })
 		r.b.writes.wait()
@@ -132,7 +132,7 @@ func TestSalvageNamesWhatIsLost(t *testing.T) {
 
 func TestSalvageAfterGiveUp(t *testing.T) {
 	r := newRig(t, Options{PartSize: minPart})
-	want := randomBytes(1, 2*minPart + 5)
+	want := randomBytes(1, 2*minPart+5)
 	w := r.b.NewWriter("file", nil, Condition{})
 	w.Hold()
 	h := r.hold(t, "CreateMultipartUpload")

@@ -81,6 +81,7 @@ type use uint8
 
 const (
 	done    use = iota // of no use to anybody else: released at the end
+	only               // the same, but held on if they cannot be sent and Writer.Hold says so
 	parked             // read, and perhaps dropped, by the writer: they go to the spool
 	kept               // read, and perhaps sent again, by the writer
 	last               // the same, and the object ends with them
@@ -88,7 +89,7 @@ const (
 )
 
 // mine says whether the writer has nothing to do with the pages any more.
-func (u use) mine() bool { return u == done || u == closing }
+func (u use) mine() bool { return u == done || u == only || u == closing }
 
 // send uploads what p holds as part n. An abort waits for parts that are being
 // sent, because S3 may keep one that it gets after the abort; only very large
@@ -105,7 +106,7 @@ func (s *session) send(n int32, p *pages, then use) {
 	s.run(size, func() (part, error) {
 		sent, err := s.sendPages(n, p, size, then == last || then == closing)
 		switch {
-		case err != nil && then == done && s.w.holds.Load():
+		case err != nil && then == only && s.w.holds.Load():
 			s.keep(p)
 		case then.mine():
 			p.release()

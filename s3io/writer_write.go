@@ -180,7 +180,7 @@ func (w *Writer) spare() bool { return w.head != nil && w.head.spill() }
 // kept, the others are sent.
 func (w *Writer) turn() {
 	for len(w.bufs) > 0 && w.bufs[0].have.prefix() == w.bufs[0].size {
-		full, then := w.bufs[0], done
+		full, then := w.bufs[0], only
 		if w.keeps.Load() && w.roomy() {
 			then = parked
 		}
