@@ -52,6 +52,7 @@ type KeyringOptions struct {
 
 	WriteOnly    bool          // Decrypt is never called
 	KeyPerObject bool          // a data key for every message
+	Reserve      bool          // the newest data key is kept for SealReserve, however old it gets
 	TTL, Grace   time.Duration // as in DefaultTTL; Grace is how much longer while KMS cannot be reached, <0 none
 	Cache        KeyCache      // nil: every Open asks KMS
 	GrantTokens  []string
@@ -84,7 +85,8 @@ type Keyring struct {
 
 	mu     sync.Mutex // guards the fields below; never held over I/O
 	closed bool
-	flight *flight // that replaces the write key
+	spare  *writeKey // for SealReserve; nil before the first key, and after Flush
+	flight *flight   // that replaces the write key
 	failed *flight // the latest, if it failed
 	calls  map[string]int64
 	errors int64     // calls that brought one
@@ -161,13 +163,18 @@ func (k *Keyring) Check(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err = k.prove(ctx, w); err != nil || k.perObject() {
+	if err = k.prove(ctx, w); err != nil {
 		w.key.Release()
 		return err
 	}
-	k.store(w)
 	k.mu.Lock()
 	defer k.mu.Unlock()
+	if k.perObject() {
+		k.spareLocked(w)
+		w.key.Release()
+		return nil
+	}
+	k.store(w)
 	k.installLocked(w)
 	return nil
 }
@@ -267,6 +274,7 @@ func (k *Keyring) Open(ctx context.Context, h *Header, key string) (*Opener, err
 func (k *Keyring) Flush() {
 	k.mu.Lock()
 	k.flight, k.failed = nil, nil // what is under way is not kept
+	k.spareLocked(nil)
 	k.mu.Unlock()
 	k.retire(func(*writeKey) bool { return true })
 	if k.o.Cache != nil {

@@ -192,6 +192,7 @@ func (k *Keyring) fly(f *flight) {
 // installLocked makes w the current write key.
 func (k *Keyring) installLocked(w *writeKey) {
 	w.idle = time.AfterFunc(k.o.TTL+k.o.Grace, func() { k.retire(func(x *writeKey) bool { return x == w }) })
+	k.spareLocked(w)
 	if old := k.write.Swap(w); old != nil {
 		old.end()
 	}

@@ -30,6 +30,7 @@ type Envelope struct {
 	RequireMlock bool            // fail where keys cannot be kept from swap
 	GrantTokens  []string        // sent with every KMS request
 
+	Reserve     bool // the newest data key is kept for Keyring.SealReserve
 	NoSplice    bool // changes rewrite the whole object
 	PassForeign bool // objects that are not sealed can be read as they are
 }

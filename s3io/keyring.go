@@ -31,7 +31,7 @@ func (b *Bucket) openKeyring(ctx context.Context, cfg aws.Config) error {
 		return err
 	}
 	o := crypto.KeyringOptions{
-		Scope: e.Scope, Context: e.Context, WriteOnly: e.WriteOnly, KeyPerObject: e.KeyPerObject,
+		Scope: e.Scope, Context: e.Context, WriteOnly: e.WriteOnly, KeyPerObject: e.KeyPerObject, Reserve: e.Reserve,
 		TTL: e.TTL, Grace: e.Grace, Cache: e.Cache, GrantTokens: e.GrantTokens, RequireMlock: e.RequireMlock,
 		Rewrapped: b.Rewrapped, Warn: b.warn, AnyKey: e.Any, AnyContext: e.Any,
 	}
