@@ -96,10 +96,11 @@ func (d *dir) Mkdir(ctx context.Context, name string, mode uint32, out *fuse.Ent
 }
 
 func (d *dir) mkdir(ctx context.Context, name, component string, attr attributes) (*dir, error) {
-	if err := d.f.moves.share(ctx); err != nil {
+	u, err := d.f.moves.share(ctx, d)
+	if err != nil {
 		return nil, err
 	}
-	defer d.f.moves.unshare()
+	defer u.end()
 	attr.typ = syscall.S_IFDIR
 	marker, err := d.store(ctx, component+"/", attr, "")
 	if err != nil {
@@ -253,10 +254,11 @@ func (d *dir) rmdir(ctx context.Context, name string) error {
 	if !ok {
 		return &fault{syscall.ENOTDIR, name + " is not a directory"}
 	}
-	if err := d.f.moves.share(ctx); err != nil {
+	u, err := d.f.moves.shareToRemove(ctx, sub)
+	if err != nil {
 		return err
 	}
-	defer d.f.moves.unshare()
+	defer u.end()
 	if err := sub.gate.lock(ctx); err != nil {
 		return err
 	}

@@ -8,15 +8,17 @@ import (
 )
 
 // begin locks the gate for an operation that may move the pin, and holds off
-// directory renames; end undoes both.
-func (n *file) begin(ctx context.Context) error {
-	if err := n.f.moves.share(ctx); err != nil {
+// directory renames that would move n or the others; end undoes both.
+func (n *file) begin(ctx context.Context, also ...node) error {
+	u, err := n.f.moves.share(ctx, append(also, n)...)
+	if err != nil {
 		return err
 	}
 	if err := n.gate.lock(ctx); err != nil {
-		n.f.moves.unshare()
+		u.end()
 		return err
 	}
+	n.use = u
 	n.mark(+1)
 	return nil
 }
@@ -30,9 +32,11 @@ func (n *file) mark(by int) {
 }
 
 func (n *file) end() {
+	u := n.use
+	n.use = nil
 	n.mark(-1)
 	n.gate.unlock()
-	n.f.moves.unshare()
+	u.end()
 }
 
 // writer returns the writer with the gate shared, to be unshared by the

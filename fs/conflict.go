@@ -34,7 +34,8 @@ func (d *dir) claim(ctx context.Context, n *file, name, component string) (relea
 	}
 	wait, stop := patient(ctx)
 	defer stop()
-	if err := d.f.moves.share(wait); err != nil {
+	u, err := d.f.moves.share(wait, d)
+	if err != nil {
 		return nil, err
 	}
 	want := n.wantLocked() // nobody else knows n yet
@@ -47,12 +48,12 @@ func (d *dir) claim(ctx context.Context, n *file, name, component string) (relea
 		if isKind(err, s3io.Exists) {
 			d.listed(component)
 		}
-		d.f.moves.unshare()
+		u.end()
 		return nil, err
 	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.pinLocked(o, want, 0)
 	n.unsaved = false
-	return d.f.moves.unshare, nil
+	return u.end, nil
 }

@@ -221,10 +221,11 @@ func (d *dir) unwritten() bool {
 // writeAttrs writes changed attributes to the marker, which is created where
 // the directory was only implied.
 func (d *dir) writeAttrs(ctx context.Context) error {
-	if err := d.f.moves.share(ctx); err != nil {
+	u, err := d.f.moves.share(ctx, d)
+	if err != nil {
 		return err
 	}
-	defer d.f.moves.unshare()
+	defer u.end()
 	if err := d.gate.lock(ctx); err != nil {
 		return err
 	}

@@ -31,7 +31,7 @@
 //
 // In this order, each optional:
 //
-//	FS.moves   shared by whatever uses a key, locked by directory renames
+//	FS.moves   shared by whatever uses a key, locked by directory renames below them
 //	dir.gate   locked by what writes or removes the marker
 //	file.gate  shared by writes, locked by what moves the pin or the name
 //	FS.tree    links between nodes
@@ -50,7 +50,7 @@
 // times that a directory gets from changes in it live in memory only; the root
 // has no extended attributes. Without POSIX attributes there are no symlinks and
 // no special files, because only these tell what an object is. Renaming
-// a directory copies every object in it while commits wait, and is EXDEV above
+// a directory copies every object in it while commits of these wait, and is EXDEV above
 // ten thousand; where content is bound to its name, as soon as there is a file
 // in it. The list of what an open directory contains may miss or repeat a name
 // that changed while it was read with seekdir.

@@ -26,6 +26,7 @@ type file struct {
 	// gate is shared by writes and locked by what commits, copies, moves or
 	// removes the object. It may be held over I/O.
 	gate gate
+	use  *use // of what locked the gate by begin
 
 	mu      sync.Mutex  // guards the fields below; never held over I/O
 	obj     s3io.Object // the pin; ETag is "" while nothing was committed

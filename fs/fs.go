@@ -30,9 +30,7 @@ type FS struct {
 	root  *dir
 	caps  s3io.Capabilities
 
-	moves gate // shared by what uses a key, locked by directory renames
-
-	unsettled []*transfer // directory renames that failed half-way; guarded by moves
+	moves *moves // shared by what uses a key, locked by directory renames
 
 	jobs  jobs
 	heads heads
@@ -60,9 +58,10 @@ func New(b *s3io.Bucket, o Options) (*FS, error) {
 	ctx, abort := context.WithCancel(context.Background())
 	f := &FS{
 		b: b, log: o.Log, o: o, born: time.Now(), ctx: ctx, abort: abort,
-		moves: newGate(), heads: newHeads(knownObjects),
-		inos: make(map[uint64]node), orphans: make(map[*file]bool), failures: make(map[string]failure),
+		heads: newHeads(knownObjects),
+		inos:  make(map[uint64]node), orphans: make(map[*file]bool), failures: make(map[string]failure),
 	}
+	f.moves = newMoves(&f.tree)
 	f.queue = newAttrQueue(f)
 	f.root = f.newRoot()
 	if f.readOnly() {

@@ -92,7 +92,7 @@ func (t *transfer) run(ctx context.Context) error {
 	// The copies are whole now. Should a source survive, both names show it.
 	t.progress.begin("moved", len(sources))
 	if err := t.deleteAll(ctx, sources); err != nil {
-		t.f.unsettled = append(t.f.unsettled, t)
+		t.f.moves.unsettled = append(t.f.moves.unsettled, t)
 		return fmt.Errorf("copied to %s, but sources stay: %w", t.to, err)
 	}
 	if err := t.move.End(); err != nil { // the next mount finds no source
@@ -181,7 +181,7 @@ func (t *transfer) deleteAll(ctx context.Context, sources []s3io.Object) error {
 // takeBack removes the copies that were made in vain.
 func (t *transfer) takeBack(why error) error {
 	if err := t.move.Settle(t.f.ctx); err != nil {
-		t.f.unsettled = append(t.f.unsettled, t)
+		t.f.moves.unsettled = append(t.f.moves.unsettled, t)
 		return errors.Join(why, fmt.Errorf("copies stay: %w", err))
 	}
 	if c, replaced := t.copies[t.from]; replaced && t.over != nil {
@@ -194,7 +194,7 @@ func (t *transfer) takeBack(why error) error {
 // whether t was one of them, and is complete now.
 func (f *FS) settleMoves(ctx context.Context, t *transfer) (done bool) {
 	var left []*transfer
-	for _, old := range f.unsettled {
+	for _, old := range f.moves.unsettled {
 		if err := old.move.Settle(ctx); err != nil {
 			f.log.Warn("a rename stays half-way", "from", old.from, "to", old.to, "error", err)
 			left = append(left, old)
@@ -202,7 +202,7 @@ func (f *FS) settleMoves(ctx context.Context, t *transfer) (done bool) {
 			t.copies, done = old.copies, true
 		}
 	}
-	f.unsettled = left
+	f.moves.unsettled = left
 	return done
 }
 

@@ -76,7 +76,11 @@ func (n *file) relocate(ctx context.Context, from, to place, over *file, noRepla
 	if over != nil && over.StableAttr().Gen < n.StableAttr().Gen {
 		first, second = over, n
 	}
-	if err := first.begin(ctx); err != nil {
+	also := []node{to.d}
+	if second != nil {
+		also = append(also, second)
+	}
+	if err := first.begin(ctx, also...); err != nil {
 		return err
 	}
 	defer first.end()

@@ -13,10 +13,11 @@ import (
 // is there. Commits and other renames wait meanwhile, so that no name is used
 // under the old prefix.
 func (d *dir) relocate(ctx context.Context, from, to place, over *dir, p *progress) error {
-	if err := d.f.moves.lock(ctx); err != nil {
+	unlock, err := d.f.moves.lock(ctx, scope{d: d, over: over, to: to})
+	if err != nil {
 		return err
 	}
-	defer d.f.moves.unlock()
+	defer unlock()
 	if !from.has(d) {
 		return gone(from.name)
 	}

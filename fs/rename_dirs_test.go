@@ -3,6 +3,7 @@
 package fs
 
 import (
+	"errors"
 	"os"
 	"syscall"
 	"testing"
@@ -38,4 +39,35 @@ func TestAFileWhoseRenameCouldNotRemoveItStaysWhatItWas(t *testing.T) {
 	m.wants("b", "content")
 	check(t, os.Rename(m.path("a"), m.path("b")))
 	m.wants("b", "content and more")
+}
+
+// A large directory takes its time: what is written elsewhere is committed
+// meanwhile, and what is written in it is when it has its new name.
+func TestCommitsGoOnBesideTheRenameOfADirectory(t *testing.T) {
+	w := newWorld(t)
+	m := w.mount(nil)
+	for _, name := range []string{"a", "b"} {
+		check(t, os.Mkdir(m.path(name), 0o755))
+		m.write(name+"/f", "old")
+	}
+	f, err := os.OpenFile(m.path("a/f"), os.O_WRONLY|os.O_TRUNC, 0)
+	check(t, err)
+	rule := w.box.Faults.Add(wire.Fault{Op: "CopyObject", Kind: wire.Hang})
+	renamed := make(chan error, 1)
+	go func() { renamed <- os.Rename(m.path("a"), m.path("c")) }()
+	<-rule.Struck()
+	m.write("b/f", "new") // by a close, which returns
+	closed := make(chan error, 1)
+	go func() {
+		_, err := f.WriteString("new")
+		closed <- errors.Join(err, f.Close())
+	}()
+	rule.Remove()
+	check(t, <-renamed)
+	check(t, <-closed)
+	for _, name := range []string{"b/f", "c/f"} {
+		if got, err := os.ReadFile(m.path(name)); err != nil || string(got) != "new" {
+			t.Errorf("%s is %q, %v", name, got, err)
+		}
+	}
 }

@@ -11,7 +11,8 @@ import (
 // Between the last close of one writer and the end of what it could not save,
 // another may open the file and write: that is not given up.
 func TestWhatANewWriterWroteIsNotGivenUp(t *testing.T) {
-	f := &FS{moves: newGate(), ctx: context.Background()}
+	f := &FS{ctx: context.Background()}
+	f.moves = newMoves(&f.tree)
 	f.queue = newAttrQueue(f)
 	n := f.newFile(s3io.Object{Key: "f", Size: 3, ETag: `"e"`})
 	n.unsaved, n.cut, n.err, n.writers, n.changed = true, true, errors.New("not saved"), 1, 1
@@ -32,7 +33,8 @@ func TestWhatANewWriterWroteIsNotGivenUp(t *testing.T) {
 // The end of a close that comes late commits nothing that another writer is about to
 // write: it would be published half-written, and its failure told to somebody else.
 func TestALateCloseLeavesTheNextWriterAlone(t *testing.T) {
-	f := &FS{moves: newGate(), ctx: context.Background()}
+	f := &FS{ctx: context.Background()}
+	f.moves = newMoves(&f.tree)
 	n := f.newFile(s3io.Object{Key: "f", Size: 3, ETag: `"e"`})
 	n.unsaved, n.cut, n.writers = true, true, 1
 	n.lastWriter(true) // there is no bucket to commit to

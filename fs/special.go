@@ -93,10 +93,11 @@ func (d *dir) makeNode(ctx context.Context, op, name string, attr attributes, co
 }
 
 func (d *dir) makeFile(ctx context.Context, name, component string, attr attributes, content string) (*file, error) {
-	if err := d.f.moves.share(ctx); err != nil {
+	u, err := d.f.moves.share(ctx, d)
+	if err != nil {
 		return nil, err
 	}
-	defer d.f.moves.unshare()
+	defer u.end()
 	o, err := d.store(ctx, component, attr, content)
 	if err != nil {
 		return nil, err
