@@ -87,7 +87,7 @@ type Keyring struct {
 	closed bool
 	spare  *writeKey // for SealReserve; nil before the first key, and after Flush
 	flight *flight   // that replaces the write key
-	failed *flight // the latest, if it failed
+	failed *flight   // the latest, if it failed
 	calls  map[string]int64
 	errors int64     // calls that brought one
 	outage bool      // KMS does not answer
