@@ -3,6 +3,9 @@ package s3io
 import (
 	"errors"
 	"fmt"
+	"strconv"
+	"strings"
+	"unicode/utf8"
 )
 
 // Kind classifies an error by what its reader can do about it. It is decided
@@ -40,7 +43,8 @@ type Error struct {
 	Err  error  // cause; may be nil
 }
 
-// Error says what was tried on what, why it came to nothing, and the remedy.
+// Error says what was tried on what, why it came to nothing, and the remedy, in
+// one printable line whatever a server said.
 func (e *Error) Error() string {
 	s := e.Op
 	if e.Key != "" {
@@ -52,7 +56,28 @@ func (e *Error) Error() string {
 	if e.Hint != "" {
 		s += "; " + e.Hint
 	}
-	return s
+	return printable(s)
+}
+
+// printable escapes what could drive a terminal or begin a line of a log.
+func printable(s string) string {
+	var b strings.Builder
+	for len(s) > 0 {
+		r, n := utf8.DecodeRuneInString(s)
+		switch {
+		case r == '\n':
+			b.WriteString("; ")
+		case r == utf8.RuneError && n == 1:
+			fmt.Fprintf(&b, `\x%02x`, s[0])
+		case !strconv.IsPrint(r):
+			q := strconv.QuoteRune(r)
+			b.WriteString(q[1 : len(q)-1])
+		default:
+			b.WriteRune(r)
+		}
+		s = s[n:]
+	}
+	return b.String()
 }
 
 // Unwrap returns the cause.

@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"os"
 	"slices"
 	"strings"
 
@@ -138,8 +139,17 @@ func (in inputs) fromEnv() (map[string]value, error) {
 
 // fromFile returns what a TOML file says.
 func fromFile(name string) (map[string]value, error) {
+	text, err := os.ReadFile(name)
+	if err != nil {
+		return nil, fmt.Errorf("read the configuration file %s: %w", name, err)
+	}
+	return fromTOML(name, string(text))
+}
+
+// fromTOML returns what the text of the file name says.
+func fromTOML(name, text string) (map[string]value, error) {
 	var raw map[string]any
-	if _, err := toml.DecodeFile(name, &raw); err != nil {
+	if _, err := toml.Decode(text, &raw); err != nil {
 		return nil, fmt.Errorf("read the configuration file %s: %w", name, err)
 	}
 	values := map[string]value{}

@@ -106,3 +106,17 @@ func TestExampleFile(t *testing.T) {
 		t.Errorf("%+v", c)
 	}
 }
+
+// FuzzMountTable: what the kernel escapes in its table of mounts comes back.
+func FuzzMountTable(f *testing.F) {
+	for _, seed := range []string{"/mnt/a b", "\\040", "\\", "\\01", "\\999", "a\\134b\n\t"} {
+		f.Add(seed)
+	}
+	escape := strings.NewReplacer(" ", `\040`, "\t", `\011`, "\n", `\012`, `\`, `\134`)
+	f.Fuzz(func(t *testing.T, path string) {
+		_ = unescapeMount(path)
+		if got := unescapeMount(escape.Replace(path)); got != path {
+			t.Errorf("%q came back as %q", path, got)
+		}
+	})
+}

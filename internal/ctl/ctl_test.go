@@ -233,3 +233,32 @@ func TestOnlyAPrivateDirectoryIsTrusted(t *testing.T) {
 		t.Error("a file was accepted")
 	}
 }
+
+// Whoever else may write to the directory of temporary files can only keep a
+// user from mounting there: nothing is opened or made through what they put.
+func TestALinkIsNotFollowedToTheSocket(t *testing.T) {
+	base := t.TempDir()
+	target := filepath.Join(base, "target")
+	if err := os.Mkdir(target, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	link := filepath.Join(base, "run")
+	if err := os.Symlink(target, link); err != nil {
+		t.Fatal(err)
+	}
+	if err := privateDir(link); err == nil {
+		t.Error("a link to a private directory was accepted")
+	}
+	if err := os.Remove(link); err != nil {
+		t.Fatal(err)
+	}
+	old := syscall.Umask(0)
+	err := privateDir(link)
+	syscall.Umask(old)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if info, err := os.Lstat(link); err != nil || info.Mode().Perm() != 0o700 {
+		t.Errorf("the directory that was made: %v, %v", info, err)
+	}
+}
