@@ -4,6 +4,7 @@ import (
 	"context"
 	"os"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -21,6 +22,8 @@ type dir struct {
 	kids map[string]node // guarded by FS.tree
 	gate gate            // held over requests that write the marker
 
+	looked atomic.Uint64 // lookups by name; see wishes
+
 	mu      sync.Mutex  // guards the fields below; never held over I/O
 	marker  s3io.Object // ETag is "" while there is none
 	pinned  uint64      // FS.clock when marker was last written here
@@ -36,6 +39,7 @@ type dir struct {
 	seen    window
 	looks   looks
 	missed  time.Time // when a lookup last found nothing
+	hints   hints
 }
 
 var (

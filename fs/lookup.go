@@ -31,6 +31,7 @@ type found struct {
 
 // Lookup finds name in d.
 func (d *dir) Lookup(ctx context.Context, name string, out *fuse.EntryOut) (*fusefs.Inode, syscall.Errno) {
+	d.looked.Add(1)
 	wait, stop := patient(ctx)
 	defer stop()
 	n, err := d.find(wait, name)
@@ -75,14 +76,14 @@ func (d *dir) find(ctx context.Context, name string) (node, error) {
 			return d.f.kept(n), nil
 		}
 	}
-	may := d.guess(ctx, n, component, hidden)
+	may, hinted := d.guess(ctx, n, component, hidden)
 	if may == (kinds{}) {
 		return nil, gone(name)
 	}
 	for {
 		before := d.f.clock.Load()
 		got, err := d.resolve(ctx, component, hidden, may)
-		if err == nil && got.kind == nothing && n != nil && may != bothKinds {
+		if err == nil && got.kind == nothing && may != bothKinds && (n != nil || hinted) {
 			got, err = d.resolve(ctx, component, hidden, bothKinds)
 		}
 		if err != nil {
@@ -99,17 +100,23 @@ var errCrossed = errors.New("crossed with a removal")
 
 // guess says what to ask S3 for. What is known is most likely still there, and
 // of the same kind: one request will tell.
-func (d *dir) guess(ctx context.Context, n node, component string, hidden bool) kinds {
+func (d *dir) guess(ctx context.Context, n node, component string, hidden bool) (may kinds, hinted bool) {
 	switch n.(type) {
 	case *file:
 		if hidden { // by a directory, which may be gone
-			return bothKinds
+			return bothKinds, false
 		}
-		return kinds{file: true}
+		return kinds{file: true}, false
 	case *dir:
-		return kinds{dir: true}
+		return kinds{dir: true}, false
 	}
-	return d.possible(ctx, component)
+	if k, ok := d.inWindow(component); ok {
+		return k, false
+	}
+	if !hidden && d.hinted(component) {
+		return kinds{file: true}, true
+	}
+	return d.possible(ctx, component), false
 }
 
 // kept returns n, which the kernel is about to hear of again.

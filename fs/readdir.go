@@ -20,13 +20,14 @@ type dirHandle struct {
 	ctx    context.Context // of requests made ahead
 	cancel context.CancelFunc
 
-	l     *listing
-	batch []entry // of which batch[at:] comes next
-	at    int
-	pos   uint64 // entries given so far
-	asked uint64 // FS.clock before the batch was asked for
-	marks []mark // where batches began, for seekdir
-	ahead *ahead // heads for the batch; nil until attributes are asked for
+	l      *listing
+	batch  []entry // of which batch[at:] comes next
+	at     int
+	pos    uint64 // entries given so far
+	asked  uint64 // FS.clock before the batch was asked for
+	marks  []mark // where batches began, for seekdir
+	ahead  *ahead // heads for the batch; nil until attributes are asked for
+	wishes wishes
 }
 
 // mark is a place in a directory from which listing can go on.
@@ -219,10 +220,14 @@ func (h *dirHandle) Lookup(ctx context.Context, name string, out *fuse.EntryOut)
 		// be told what is wrong, and the log too.
 		return nil, errnoOf(err, false)
 	}
+	if n == nil {
+		return nil, syscall.EAGAIN // only says that there are no attributes
+	}
 	h.d.f.entry(n, out)
 	return n.EmbeddedInode(), 0
 }
 
+// lookup returns nil for an entry that is listed without attributes.
 func (h *dirHandle) lookup(ctx context.Context, name string) (node, error) {
 	d := h.d
 	i := h.at - 1
@@ -233,6 +238,9 @@ func (h *dirHandle) lookup(ctx context.Context, name string) (node, error) {
 		if f, ok := n.(*file); !ok && n.(*dir).known() || ok && f.known() {
 			return d.f.kept(n), nil
 		}
+	}
+	if d.lacksHead(h.batch[i]) && h.withholds(i) {
+		return nil, nil
 	}
 	if h.ahead == nil {
 		h.ahead = d.lookAhead(h.ctx, h.batch[i:], i)
