@@ -105,6 +105,9 @@ func (n *file) makeWriter(ctx context.Context) (*s3io.Writer, error) {
 		w.Keep()
 	}
 	n.w, n.cut = w, false
+	if n.f.keeping.Load() {
+		w.Hold()
+	}
 	return w, nil
 }
 
@@ -313,15 +316,18 @@ func (n *file) copyTo(ctx context.Context, key string, c s3io.Condition) (old s3
 // failed: what others do to the content after that is not given up.
 func (n *file) giveUp() (never bool) {
 	n.mu.Lock()
-	open := n.writers > 0
+	open, err := n.writers > 0, n.err
 	n.mu.Unlock()
 	if open {
 		return false
 	}
+	if err != nil && n.f.keeping.Load() {
+		_ = n.salvage(err) // noted in the log and Failures
+	}
 	n.dropWriter()
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	n.err, n.spoiled = nil, true
+	n.err, n.spoiled, n.kept = nil, true, false
 	never = n.obj.ETag == "" && n.orphan == nil
 	switch {
 	case n.obj.ETag == "":

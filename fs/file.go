@@ -45,6 +45,7 @@ type file struct {
 	cut     bool         // the content begins with nothing of obj, and w does not exist to say so
 	err     error        // why the content cannot be saved; sticks until the last writer closes
 	late    error        // what failed after the last close; told once
+	kept    bool         // what cannot be saved is kept elsewhere
 	spoiled bool         // the kernel's pages show what was never saved
 
 	opens   int  // descriptors

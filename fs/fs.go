@@ -48,6 +48,9 @@ type FS struct {
 	mountedAt string
 	last      string
 	failures  map[string]failure // path to what could not be saved there
+	elsewhere []string           // what could not be saved and is kept elsewhere, a line each
+
+	keeping atomic.Bool // what fails from now on is kept
 }
 
 // New presents b. A bucket that can be written to is probed first, if that has
@@ -169,6 +172,7 @@ func (f *FS) Failures() []string {
 	for _, x := range f.failures {
 		lines = append(lines, x.err.Error())
 	}
+	lines = append(lines, f.elsewhere...)
 	slices.Sort(lines)
 	return lines
 }

@@ -141,6 +141,7 @@ func (n *file) lastWriter(flushed bool) {
 	}
 	n.mu.Lock()
 	reported, orphan, again := n.err, n.orphan, n.writers > 0
+	n.holdLocked() // nobody is going to be told
 	n.mu.Unlock()
 	if orphan != nil || again {
 		n.end()
@@ -150,6 +151,7 @@ func (n *file) lastWriter(flushed bool) {
 		if err := n.commit(ctx); err != nil {
 			n.f.answerCommit("write of a mapping", n.f.path(n), err)
 			n.f.unsaved(n.f.path(n), err, false)
+			_ = n.salvage(err) // noted as well
 			n.mu.Lock()
 			n.late = err
 			n.mu.Unlock()

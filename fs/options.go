@@ -1,6 +1,7 @@
 package fs
 
 import (
+	"context"
 	"log/slog"
 	"time"
 )
@@ -33,6 +34,12 @@ type Options struct {
 	// AttrTTL is how long names and attributes may be answered from memory,
 	// here and in the kernel; 0 asks S3 every time.
 	AttrTTL time.Duration
+
+	// Keep is called with what cannot be saved and nobody is going to be told of, and
+	// during and after DrainAndKeep with all that cannot be saved. It returns where
+	// the content is then, as people are told, and why not all of it; nil keeps
+	// nothing.
+	Keep func(ctx context.Context, u Unsaved) (where string, err error) `json:"-"`
 
 	Log *slog.Logger // nil discards
 }

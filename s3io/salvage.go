@@ -19,6 +19,9 @@ func (w *Writer) Hold() { w.holds.Store(true) }
 // only Salvage and Close are of use from then on. It does not wait.
 func (b *Bucket) GiveUp() { b.cancel() }
 
+// GivenUp says whether GiveUp was called.
+func (b *Bucket) GivenUp() bool { return b.ctx.Err() != nil }
+
 // ErrBase is returned by Salvage where fromBase failed: what was changed can be had
 // without it.
 var ErrBase = errors.New("read what was not changed")
