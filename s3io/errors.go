@@ -56,28 +56,17 @@ func (e *Error) Error() string {
 	if e.Hint != "" {
 		s += "; " + e.Hint
 	}
-	return printable(s)
+	return Printable(strings.ReplaceAll(s, "\n", "; ")) // errors.Join makes lines
 }
 
-// printable escapes what could drive a terminal or begin a line of a log.
-func printable(s string) string {
-	var b strings.Builder
-	for len(s) > 0 {
-		r, n := utf8.DecodeRuneInString(s)
-		switch {
-		case r == '\n':
-			b.WriteString("; ")
-		case r == utf8.RuneError && n == 1:
-			fmt.Fprintf(&b, `\x%02x`, s[0])
-		case !strconv.IsPrint(r):
-			q := strconv.QuoteRune(r)
-			b.WriteString(q[1 : len(q)-1])
-		default:
-			b.WriteRune(r)
-		}
-		s = s[n:]
+// Printable returns s as it is, or escaped where it could drive a terminal or
+// begin a line of its own: names and messages are made by others.
+func Printable(s string) string {
+	if utf8.ValidString(s) && !strings.ContainsFunc(s, func(r rune) bool { return !strconv.IsPrint(r) }) {
+		return s
 	}
-	return b.String()
+	s = strconv.Quote(s)
+	return s[1 : len(s)-1]
 }
 
 // Unwrap returns the cause.

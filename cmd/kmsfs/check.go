@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"io"
 	"text/tabwriter"
+
+	"github.com/kmsfs/kmsfs/s3io"
 )
 
 // States of a check.
@@ -30,9 +32,9 @@ func (c *check) fail(detail, remedy string) {
 func printChecks(w io.Writer, checks []check) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	for _, c := range checks {
-		fmt.Fprintf(t, "%s\t%s\t%s\n", c.State, c.Name, c.Detail)
+		fmt.Fprintf(t, "%s\t%s\t%s\n", c.State, c.Name, s3io.Printable(c.Detail))
 		if c.Remedy != "" {
-			fmt.Fprintf(t, "\t\t→ %s\n", c.Remedy)
+			fmt.Fprintf(t, "\t\t→ %s\n", s3io.Printable(c.Remedy))
 		}
 	}
 	return t.Flush()

@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/kmsfs/kmsfs/internal/ctl"
+	"github.com/kmsfs/kmsfs/s3io"
 )
 
 func newCtl(s std) *cobra.Command {
@@ -63,7 +64,7 @@ func control(ctx context.Context, s std, dir string, r ctl.Request) error {
 	})
 	show.end()
 	for _, line := range e.Failed {
-		fmt.Fprintf(s.err, "not saved: %s\n", line)
+		say(s.err, "not saved: %s", s3io.Printable(line))
 	}
 	return err
 }

@@ -59,7 +59,7 @@ func startServer(ctx context.Context, s std) error {
 		return fmt.Errorf("the mount's process ended (%v) before it said why; run it again with --foreground to see", state)
 	}
 	for _, warning := range got.Warnings {
-		fmt.Fprintf(s.err, "kmsfs: warning: %s\n", warning)
+		say(s.err, "kmsfs: warning: %s", warning)
 	}
 	if got.Error == "" {
 		return child.Process.Release()

@@ -146,7 +146,7 @@ func (d *decryption) explain(err error) error {
 }
 
 // warn says what is not as it should be.
-func (d *decryption) warn(text string) { fmt.Fprintf(d.s.err, "kmsfs: warning: %s\n", text) }
+func (d *decryption) warn(text string) { say(d.s.err, "kmsfs: warning: %s", text) }
 
 // tell says what the message was opened with.
 func (d *decryption) tell(key string, context map[string]string) {
@@ -154,7 +154,7 @@ func (d *decryption) tell(key string, context map[string]string) {
 	for i, name := range slices.Sorted(maps.Keys(context)) {
 		pairs = [...]string{"", pairs + ", "}[min(i, 1)] + name + "=" + context[name]
 	}
-	fmt.Fprintf(d.s.err, "kmsfs: opened with KMS key %s, encryption context %s\n", key, pairs)
+	say(d.s.err, "kmsfs: opened with KMS key %s, encryption context %s", key, pairs)
 }
 
 // source opens the sealed bytes, and sets where rewrapped keys are looked up.

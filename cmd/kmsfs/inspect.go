@@ -8,7 +8,6 @@ import (
 	"maps"
 	"slices"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"github.com/dustin/go-humanize"
@@ -136,12 +135,7 @@ func inspectObject(ctx context.Context, b *s3io.Bucket, root, key, verify string
 
 // printInspected prints found for people.
 func printInspected(w io.Writer, found inspected) error {
-	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	row := func(name, text string) {
-		if text != "" {
-			fmt.Fprintf(t, "%s\t%s\n", name, text)
-		}
-	}
+	row, end := table(w)
 	mode := found.Mode
 	if mode == "" && found.Envelope != nil {
 		mode = "none by S3: only the envelope"
@@ -169,7 +163,7 @@ func printInspected(w io.Writer, found inspected) error {
 	for _, name := range slices.Sorted(maps.Keys(found.Metadata)) {
 		row("metadata "+name, found.Metadata[name])
 	}
-	return t.Flush()
+	return end()
 }
 
 // bytesText is a size, exact and readable.

@@ -4,8 +4,12 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
+	"text/tabwriter"
 	"time"
 	"unicode/utf8"
+
+	"github.com/kmsfs/kmsfs/s3io"
 )
 
 // live shows the state of long work: one line that is written over on a
@@ -29,7 +33,7 @@ func newLive(w io.Writer) *live {
 
 // set shows a new state.
 func (l *live) set(format string, args ...any) {
-	line := fmt.Sprintf(format, args...)
+	line := s3io.Printable(fmt.Sprintf(format, args...))
 	now := time.Now()
 	if line == l.last || now.Sub(l.shown) < l.pause {
 		return
@@ -48,6 +52,24 @@ func (l *live) end() {
 		fmt.Fprint(l.w, "\r\x1b[K")
 	}
 	l.last, l.shown = "", time.Time{}
+}
+
+// say prints a message of which others may have made a part: the server, or
+// whoever named an object.
+func say(w io.Writer, format string, args ...any) {
+	for line := range strings.SplitSeq(fmt.Sprintf(format, args...), "\n") {
+		fmt.Fprintln(w, s3io.Printable(line))
+	}
+}
+
+// table begins one whose rows others may have made a part of.
+func table(w io.Writer) (row func(name, text string), end func() error) {
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	return func(name, text string) {
+		if text != "" {
+			fmt.Fprintf(t, "%s\t%s\n", s3io.Printable(name), s3io.Printable(text))
+		}
+	}, t.Flush
 }
 
 // clip returns at most n characters of s.

@@ -111,13 +111,13 @@ func report(s std, err error) int {
 	case errors.Is(err, errReported):
 		return exitFailure
 	case errors.As(err, &usage):
-		fmt.Fprintf(s.err, "kmsfs: %v\n", err)
+		say(s.err, "kmsfs: %v", err)
 		return exitUsage
 	case errors.Is(err, context.Canceled):
 		fmt.Fprintln(s.err, "kmsfs: interrupted")
 		return exitFailure
 	}
-	fmt.Fprintf(s.err, "kmsfs: %v\n", err)
+	say(s.err, "kmsfs: %v", err)
 	return exitFailure
 }
 

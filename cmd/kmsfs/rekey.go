@@ -142,7 +142,7 @@ func (r *rekeying) run(ctx context.Context) (err error) {
 }
 
 // warn says what is not as it should be.
-func (r *rekeying) warn(text string) { fmt.Fprintf(r.s.err, "kmsfs: warning: %s\n", text) }
+func (r *rekeying) warn(text string) { say(r.s.err, "kmsfs: warning: %s", text) }
 
 // print prints the result for people.
 func (n rekeyResult) print(w io.Writer, took time.Duration) error {

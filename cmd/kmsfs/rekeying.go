@@ -110,7 +110,7 @@ func (r *rekeying) listLocked(list *[]string, what, line string) {
 		if r.show.terminal {
 			r.show.end()
 		}
-		fmt.Fprintf(r.s.out, "%s: %s\n", what, line)
+		say(r.s.out, "%s: %s", what, s3io.Printable(line))
 	case len(*list) < mostListed:
 		*list = append(*list, line)
 	}

@@ -19,6 +19,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/kmsfs/kmsfs/internal/ctl"
+	"github.com/kmsfs/kmsfs/s3io"
 )
 
 // kmsPrice is what AWS asks for 10,000 KMS requests, in US dollars
@@ -191,7 +192,9 @@ func heap() uint64 {
 // printStatistics prints now for people.
 func printStatistics(w io.Writer, now statistics) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	row := func(name, format string, args ...any) { fmt.Fprintf(t, "%s\t%s\n", name, fmt.Sprintf(format, args...)) }
+	row := func(name, format string, args ...any) {
+		fmt.Fprintf(t, "%s\t%s\n", name, s3io.Printable(fmt.Sprintf(format, args...)))
+	}
 	row("mount", "%s on %s, since %s", now.Source, now.Dir, now.Since.Format(time.DateTime))
 	row("S3 requests", "%s", countsText(now.S3.Requests))
 	row("sent", "%s", humanize.IBytes(uint64(now.S3.BytesSent)))
