@@ -54,6 +54,7 @@ type process struct {
 	file             string // the configuration file
 	timeout          time.Duration
 	drainTimeout     time.Duration
+	salvageDir       string // "" where there is no directory for it
 }
 
 // Deadlines that the settings timeout and drain-timeout change.
@@ -130,6 +131,9 @@ func (c *config) finish(loose bool) error {
 	c.s3.OnConflict = conflictPolicies[c.onConflict]
 	c.s3.Bucket, c.s3.Prefix = c.source.bucket, c.source.prefix()
 	c.s3.StateDir = cmp.Or(c.s3.StateDir, defaultStateDir())
+	if c.run.salvageDir == "" && c.s3.StateDir != "" {
+		c.run.salvageDir = filepath.Join(c.s3.StateDir, "salvage")
+	}
 	return nil
 }
 

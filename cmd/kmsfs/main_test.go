@@ -231,7 +231,7 @@ func TestUsageErrors(t *testing.T) {
 		text string
 	}{
 		{"mout", `^kmsfs: unknown command "mout"; kmsfs --help lists all\n$`},
-		{"mount --salvage-dir=x", `^kmsfs: unknown flag: --salvage-dir; kmsfs mount --help lists all flags\n$`},
+		{"mount --salvage=x", `^kmsfs: unknown flag: --salvage; kmsfs mount --help lists all flags\n$`},
 		{"mount s3://demo", `a bucket and a directory are needed; write kmsfs mount s3://BUCKET/PREFIX DIR\n$`},
 		{"mount a b c", `takes a bucket and a directory, but was given 3 arguments`},
 		{"umount", `takes the directory of a mount, but was given 0 arguments`},

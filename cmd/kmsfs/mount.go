@@ -102,6 +102,9 @@ func mount(ctx context.Context, s std, c *config, fake bool) error {
 		return fmt.Errorf("mount on %s: %w; create the directory first", c.dir, err)
 	}
 	c.dir = dir
+	if below(c.run.salvageDir, dir) {
+		return &usageError{fmt.Errorf("--%s: %s is below the mount itself; name a directory elsewhere", salvageSetting, c.run.salvageDir)}
+	}
 	if !fake {
 		removeDead(s, dir)
 	}

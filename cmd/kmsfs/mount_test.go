@@ -96,7 +96,7 @@ func TestBadInputMountsAndWritesNothing(t *testing.T) {
 		{name: "dsse with bucket key", args: []string{bucket, w.dir, "--sse=aws:kms:dsse", "--bucket-key"}, code: 2, text: `no bucket keys for aws:kms:dsse; leave out one`},
 		{name: "part size", args: []string{bucket, w.dir, "--part-size=1MiB"}, code: 2, text: `out of range; use 5.0 MiB to 5.0 GiB`},
 		{name: "later flag", args: []string{bucket, w.dir, "--metrics=:9100"}, code: 2, text: `unknown flag: --metrics`},
-		{name: "later option", args: []string{bucket, w.dir, "-o", "salvage_dir=x"}, code: 2, text: `-o salvage_dir: unknown option`},
+		{name: "later option", args: []string{bucket, w.dir, "-o", "salvage=x"}, code: 2, text: `-o salvage: unknown option`},
 		{name: "plain http elsewhere", args: []string{bucket, w.dir, "--endpoint-url=http://192.0.2.1"}, code: 1, text: `--insecure-http|https`},
 		{name: "unknown key", args: []string{bucket, w.dir, "--sse-kms-key-id=alias/absent"}, code: 1, text: `alias/absent.*;`},
 		{name: "disabled key", args: []string{bucket, w.dir, "--sse-kms-key-id=" + disabled}, code: 1, text: `disabled.*;`},

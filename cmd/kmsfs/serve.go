@@ -11,6 +11,7 @@ import (
 	"runtime/debug"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/coreos/go-systemd/v22/daemon"
@@ -26,6 +27,8 @@ type server struct {
 	log    *slog.Logger
 	bucket *s3io.Bucket
 	tree   *fs.FS
+	rescue *salvage      // keeps what cannot be saved
+	told   atomic.Int64  // of so many files that are kept a client was told
 	since  time.Time     // when it was mounted
 	ready  chan struct{} // closed when the mount can be used: the fields above are set
 	gone   chan struct{} // closed when the kernel has unmounted
@@ -70,6 +73,9 @@ func serve(c *config, log *slog.Logger, ready func(warnings []string) error) (er
 		return err
 	}
 	defer closeKeys()
+	if c.s3.Envelope != nil {
+		c.s3.Envelope.Reserve = true
+	}
 	if m.bucket, err = s3io.Open(first, c.s3); err != nil {
 		return err
 	}
@@ -121,6 +127,8 @@ func (m *server) mount(ctx context.Context) error {
 			m.log.Warn("what an earlier mount left half-way remains for the next one", "error", err)
 		}
 	}
+	m.rescue = newSalvage(ctx, m.c, m.bucket, m.log)
+	m.rescue.wait(ctx)
 	t := m.c.tree
 	tree, err := fs.New(m.bucket, fs.Options{
 		FSName:     m.c.source.String(),
@@ -136,6 +144,7 @@ func (m *server) mount(ctx context.Context) error {
 		NoXattrs:   !t.xattrs,
 		StrictExcl: t.strictExcl,
 		AttrTTL:    t.attrTTL,
+		Keep:       m.rescue.keep,
 		Log:        m.log,
 	})
 	if err != nil {
@@ -196,6 +205,10 @@ func (m *server) farewell() {
 func (m *server) close(abort context.Context) error {
 	ctx, cancel := context.WithTimeout(abort, m.c.run.timeout)
 	defer cancel()
+	m.extend(m.c.run.timeout + tick)
+	if m.rescue != nil {
+		defer m.rescue.close()
+	}
 	if err := m.bucket.Close(ctx); err != nil {
 		return fmt.Errorf("end the work in the background: %w", err)
 	}
@@ -224,7 +237,7 @@ func (m *server) answer(ctx context.Context, r ctl.Request, progress func([]stri
 		return ctl.Event{Status: &ctl.Status{PID: os.Getpid(), Version: version(), Source: m.c.source.String(),
 			Dir: m.c.dir, Key: m.bucket.Key(), Mode: m.c.sse(), Envelope: m.bucket.EnvelopeKeys()}}
 	case ctl.OpDrain:
-		return failedEvent(m.drain(ctx, progress))
+		return failedEvent(m.drain(ctx, m.tree.Drain, progress))
 	case ctl.OpUnmount:
 		return m.unmount(ctx, r.Force, progress)
 	case ctl.OpInspect:

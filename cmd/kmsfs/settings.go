@@ -144,6 +144,8 @@ func resourceSettings() []setting {
 			set: size(func(c *config) *int64 { return &c.s3.SpoolSize }, minPart, math.MaxInt64, false)},
 		{name: "state-dir", group: resources, arg: "DIR", def: "/var/lib/kmsfs, or kmsfs in $XDG_STATE_HOME", help: "for the mount's identity and its journal of uploads",
 			set: path(func(c *config) *string { return &c.s3.StateDir })},
+		{name: salvageSetting, group: resources, arg: "DIR", def: "salvage in --state-dir", help: "for what cannot be saved when the mount ends, encrypted under a KMS key",
+			set: path(func(c *config) *string { return &c.run.salvageDir })},
 		{name: "max-connections", group: resources, arg: "N", def: "32", help: "requests in flight at a time",
 			set: count(func(c *config) *int { return &c.s3.MaxConnections }, 1, 1024)},
 		{name: "part-size", group: resources, arg: "SIZE", def: "auto", help: "bytes of every part of an upload, 5 MiB to 5 GiB; auto grows with the file",

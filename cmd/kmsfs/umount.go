@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/kmsfs/kmsfs/internal/ctl"
+	"github.com/kmsfs/kmsfs/s3io"
 )
 
 func newUmount(s std) *cobra.Command {
@@ -21,7 +22,9 @@ func newUmount(s std) *cobra.Command {
 		Use:   "umount DIR",
 		Short: "Save what was written, then unmount",
 		Long: `Wait until everything that was written is in S3, show what is waited for, and
-unmount. What cannot be saved is named, and the mount stays until --force.
+unmount. What cannot be saved is encrypted under a KMS key, kept in the mount's
+--salvage-dir and named, and the exit status is 1. Where that is impossible the
+mount stays until --force.
 The mount of a process that died is removed too.`,
 		Example: `  kmsfs umount /mnt/backup
   kmsfs umount --force /mnt/backup`,
@@ -30,7 +33,7 @@ The mount of a process that died is removed too.`,
 			return umount(cmd.Context(), s, args[0], force)
 		},
 	}
-	cmd.Flags().BoolVarP(&force, "force", "f", false, "unmount even if something cannot be saved or is in use; unsaved data is lost")
+	cmd.Flags().BoolVarP(&force, "force", "f", false, "unmount even if something cannot be saved or is in use; what cannot be kept either is lost")
 	return cmd
 }
 
@@ -54,12 +57,14 @@ func umount(ctx context.Context, s std, dir string, force bool) error {
 		return fmt.Errorf("unmount %s: %w", dir, err)
 	}
 	for _, line := range e.Failed {
-		fmt.Fprintf(s.err, "not saved: %s\n", line)
+		say(s.err, "not saved: %s", s3io.Printable(line))
 	}
 	for _, line := range e.Waiting {
-		fmt.Fprintf(s.err, "in use: %s\n", line)
+		say(s.err, "in use: %s", s3io.Printable(line))
 	}
 	switch {
+	case e.Error == "" && !e.Lost && e.Kept > 0:
+		return fmt.Errorf("unmounted %s; what is named above is not in the bucket but kept in files of this machine", dir)
 	case e.Error == "" && e.Lost:
 		return fmt.Errorf("unmounted %s, but what is named above was lost", dir)
 	case e.Error == "":

@@ -39,6 +39,7 @@ type Event struct {
 	Error   string          `json:"error,omitempty"`   // why the request came to nothing
 	Failed  []string        `json:"failed,omitempty"`  // what could not be saved, one line each
 	Lost    bool            `json:"lost,omitempty"`    // unmounted by force although nobody was told of a failure before
+	Kept    int             `json:"kept,omitempty"`    // files that could not be saved and are kept elsewhere
 	Status  *Status         `json:"status,omitempty"`
 	Result  json.RawMessage `json:"result,omitempty"`
 }
