@@ -72,7 +72,9 @@ func unmount(dir string) error {
 	if err != nil {
 		return err
 	}
-	if out, err := exec.Command(bin, "-u", dir).CombinedOutput(); err != nil {
+	cmd := exec.Command(bin, "-u", dir)
+	cmd.Env = []string{} // credentials are not its business
+	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("%w: %s", syscall.EBUSY, strings.TrimSpace(string(out)))
 	}
 	return nil

@@ -4,9 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
-	"errors"
 	"fmt"
-	"io"
 	"math"
 	"math/rand/v2"
 	"net"
@@ -37,6 +35,11 @@ const discoveryRegion = "us-east-1"
 // endpoint is told within seconds.
 const openAttempts = 4
 
+// Configuration is what the SDK's clients are made of under o: the default
+// chain's credentials, region and endpoints, and a client that trusts
+// o.CABundle and follows no redirect.
+func Configuration(ctx context.Context, o Options) (aws.Config, error) { return loadConfig(ctx, o) }
+
 // loadConfig asks the SDK's default chain, all of it, for credentials, region
 // and endpoints, under what o says.
 func loadConfig(ctx context.Context, o Options) (aws.Config, error) {
@@ -60,7 +63,12 @@ func loadConfig(ctx context.Context, o Options) (aws.Config, error) {
 		return aws.Config{}, &Error{Kind: Misconfigured, Op: "load AWS configuration", Err: err,
 			Hint: "check --profile and the AWS_* variables"}
 	}
-	cfg.Credentials = &credentials{cfg.Credentials}
+	chain := &credentials{chain: cfg.Credentials, load: func(ctx context.Context) (aws.CredentialsProvider, error) {
+		fresh, err := config.LoadDefaultConfig(ctx, load...)
+		return fresh.Credentials, err
+	}}
+	cfg.Credentials = chain
+	cfg.APIOptions = append(cfg.APIOptions, chain.addRenewal)
 	return cfg, nil
 }
 
@@ -137,7 +145,7 @@ func hopeless(err error) aws.Ternary {
 	case "OperationAborted", "ConditionalRequestConflict":
 		return aws.TrueTernary
 	}
-	if errors.Is(err, io.ErrUnexpectedEOF) { // the answer was cut off
+	if passes(err) {
 		return aws.TrueTernary
 	}
 	return aws.UnknownTernary
@@ -202,6 +210,10 @@ func checkEndpoint(what, endpoint, flag string, insecure bool) error {
 	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
 		return misuse(fmt.Sprintf("%s endpoint %q is no URL", what, endpoint), flag+" takes https://HOST[:PORT]")
 	}
+	if u.User != nil { // it would be shown with every error
+		return misuse(what+" endpoint has a user name or password in it",
+			"leave them out: credentials come from the environment or --profile")
+	}
 	if u.Scheme == "https" || insecure || loopback(u.Hostname()) {
 		return nil
 	}
@@ -239,20 +251,6 @@ func amazon(endpoint string) bool {
 		}
 	}
 	return false
-}
-
-// credentials gives the errors of the default chain a type.
-type credentials struct{ aws.CredentialsProvider }
-
-func (c *credentials) Retrieve(ctx context.Context) (aws.Credentials, error) {
-	if c.CredentialsProvider == nil {
-		return aws.Credentials{}, &credentialsError{errors.New("no credentials configured")}
-	}
-	v, err := c.CredentialsProvider.Retrieve(ctx)
-	if err != nil && !ended(err) {
-		return v, &credentialsError{err}
-	}
-	return v, err
 }
 
 // credentialsError is the whole chain's failure to find credentials.

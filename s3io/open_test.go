@@ -42,6 +42,7 @@ func TestOpenRefuses(t *testing.T) {
 		{"prefix", Misconfigured, "slash", func(o *Options) { o.Prefix = "a" }},
 		{"plain http", Misconfigured, "--insecure-http", func(o *Options) { o.Endpoint = "http://192.0.2.1:9000" }},
 		{"plain http to KMS", Misconfigured, "--insecure-http", func(o *Options) { o.KMSEndpoint = "http://kms.example" }},
+		{"password in the URL", Misconfigured, "leave them out", func(o *Options) { o.Endpoint = "https://user:pass@s3.example" }},
 		{"no URL", Misconfigured, "--endpoint-url", func(o *Options) { o.Endpoint = "localhost:9000" }},
 		{"part size", Misconfigured, "--part-size", func(o *Options) { o.PartSize = 1 << 20 }},
 		{"dsse with bucket key", Misconfigured, "--bucket-key", func(o *Options) { o.Policy.Mode, o.Policy.BucketKey = ModeDSSE, BucketKeyOn }},

@@ -6,8 +6,9 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
-	awsconfig "github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/aws-sdk-go-v2/service/sts"
+
+	"github.com/kmsfs/kmsfs/s3io"
 )
 
 // stsLimit bounds the question who we are: it is a nicety.
@@ -17,14 +18,7 @@ const stsLimit = 10 * time.Second
 // they are.
 func credentialsCheck(ctx context.Context, c *config) check {
 	found := check{Name: "credentials", State: stateOK}
-	var options []func(*awsconfig.LoadOptions) error
-	if c.s3.Profile != "" {
-		options = append(options, awsconfig.WithSharedConfigProfile(c.s3.Profile))
-	}
-	if c.s3.Region != "" {
-		options = append(options, awsconfig.WithRegion(c.s3.Region))
-	}
-	loaded, err := awsconfig.LoadDefaultConfig(ctx, options...)
+	loaded, err := s3io.Configuration(ctx, c.s3)
 	var credentials aws.Credentials
 	if err == nil {
 		credentials, err = loaded.Credentials.Retrieve(ctx)

@@ -53,7 +53,9 @@ func detach(dir string) error {
 	if !errors.Is(err, unix.EPERM) {
 		return err
 	}
-	out, err := exec.Command("fusermount3", "-u", "-z", dir).CombinedOutput()
+	cmd := exec.Command("fusermount3", "-u", "-z", dir)
+	cmd.Env = []string{} // credentials are not its business
+	out, err := cmd.CombinedOutput()
 	if err != nil {
 		return fmt.Errorf("%w: %s", err, strings.TrimSpace(string(out)))
 	}

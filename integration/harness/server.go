@@ -54,6 +54,9 @@ func (s *Server) Env() []string {
 	}, s.env...)
 }
 
+// Setenv adds a variable to the environment of every later client of the server.
+func (s *Server) Setenv(name, value string) { s.env = append(s.env, name+"="+value) }
+
 // Flags are the flags of mounts of the server: where it is, and how the mode
 // encrypts.
 func (s *Server) Flags() []string { return append(s.Connection(), s.encryption()...) }

@@ -1,0 +1,9 @@
+package security
+
+import (
+	"testing"
+
+	"github.com/kmsfs/kmsfs/integration/harness"
+)
+
+func TestMain(m *testing.M) { harness.Main(m) }
