@@ -137,7 +137,7 @@ func rangeFault(out *s3.GetObjectOutput, off, n, size int64) error {
 	if got := aws.ToString(out.ContentRange); got != "" && !strings.HasPrefix(got, want) {
 		return fmt.Errorf("server answered range %q instead of %q", got, want)
 	}
-	if out.ContentLength != nil && *out.ContentLength >= 0 && *out.ContentLength != n {
+	if out.ContentLength != nil && *out.ContentLength > n { // fewer are a connection that was cut
 		return fmt.Errorf("server answered %d bytes instead of %d", *out.ContentLength, n)
 	}
 	return nil
