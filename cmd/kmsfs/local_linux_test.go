@@ -7,6 +7,8 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+
+	"golang.org/x/sys/unix"
 )
 
 func TestFUSEChecks(t *testing.T) {
@@ -119,4 +121,19 @@ func FuzzMountTable(f *testing.F) {
 			t.Errorf("%q came back as %q", path, got)
 		}
 	})
+}
+
+// Neither a debugger of the same user nor a core dump gets at the memory.
+func TestMemoryIsHidden(t *testing.T) {
+	t.Cleanup(func() { _ = unix.Prctl(unix.PR_SET_DUMPABLE, 1, 0, 0, 0) })
+	if err := hideMemory(); err != nil {
+		t.Fatal(err)
+	}
+	if dumpable, err := unix.PrctlRetInt(unix.PR_GET_DUMPABLE, 0, 0, 0, 0); err != nil || dumpable != 0 {
+		t.Errorf("the process is dumpable: %d, %v", dumpable, err)
+	}
+	var limit unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_CORE, &limit); err != nil || limit != (unix.Rlimit{}) {
+		t.Errorf("core dumps may have %+v, %v", limit, err)
+	}
 }
