@@ -72,6 +72,9 @@ func (h *writeHandle) Write(ctx context.Context, data []byte, off int64) (uint32
 			done += more
 		}
 	}
+	if done > 0 && isKind(err, s3io.NoSpace) {
+		err = nil // the caller must know what was taken: the next write tells why it was not all
+	}
 	return uint32(done), n.f.answerCommit("write", n.f.path(n), err)
 }
 
