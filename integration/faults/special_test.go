@@ -1,0 +1,152 @@
+package faults
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/kmsfs/kmsfs/integration/harness"
+	"github.com/kmsfs/kmsfs/internal/sandbox/wire"
+)
+
+// sandboxed starts one whose mounts are not raced.
+func sandboxed(t *testing.T) *harness.Server {
+	t.Helper()
+	s := harness.Sandbox(t).In(t, harness.ChosenMode())
+	s.Plain = true
+	return s
+}
+
+// second are credentials that come after those of the harness.
+var second = wire.Identity{AccessKey: "second", SecretKey: "second-secret", ARN: "arn:aws:iam::111122223333:user/second"}
+
+// usedLast fails unless the newest PutObject of the key was made with the second credentials.
+func usedLast(t *testing.T, s *harness.Server, key string) {
+	t.Helper()
+	caller := ""
+	for _, r := range s.Sandbox.Log.Requests() {
+		if r.Op == "PutObject" && r.Key == key {
+			caller = r.Caller
+		}
+	}
+	if caller != second.ARN {
+		t.Errorf("%s was made by %q", key, caller)
+	}
+}
+
+// A server says that credentials are over, and the file that they came from
+// has others by now: the mount takes them.
+func TestCredentialsInAFileAreReadAgain(t *testing.T) {
+	t.Parallel()
+	s := sandboxed(t)
+	s.Sandbox.AddIdentity(second)
+	file := filepath.Join(t.TempDir(), "credentials")
+	write := func(access, secret string) {
+		harness.Write(t, file, fmt.Appendf(nil, "[night]\naws_access_key_id = %s\naws_secret_access_key = %s\n", access, secret))
+	}
+	write("kmsfs", "kmsfs-secret")
+	m := s.With("AWS_SHARED_CREDENTIALS_FILE="+file).Mount(t, "--profile", "night", "--timeout", patient.String())
+	harness.Write(t, m.Path("first"), small)
+	write(second.AccessKey, second.SecretKey)
+	s.Sandbox.Faults.Add(wire.Fault{Op: "PutObject", Kind: wire.Answer, Status: 400, Code: "ExpiredToken", Times: 1})
+	harness.Write(t, m.Path("f"), small)
+	usedLast(t, s, "f")
+	harness.Equal(t, "f", s.Get(t, "f"), small)
+	m.Unmount()
+}
+
+// A program that gives credentials for a while fails when they are over, and
+// recovers: what is written meanwhile waits for it.
+func TestCredentialProcessIsAskedUntilItAnswers(t *testing.T) {
+	t.Parallel()
+	const lifetime = 4 * time.Second
+	s := sandboxed(t)
+	s.Sandbox.AddIdentity(second)
+	dir := t.TempDir()
+	answer, config := filepath.Join(dir, "answer"), filepath.Join(dir, "config")
+	over := time.Now().Add(lifetime)
+	harness.Write(t, answer, fmt.Appendf(nil, `{"Version": 1, "AccessKeyId": "kmsfs", "SecretAccessKey": "kmsfs-secret", "Expiration": %q}`, over.UTC().Format(time.RFC3339)))
+	harness.Write(t, config, []byte("[profile night]\ncredential_process = /bin/cat "+answer+"\n"))
+	m := s.With("AWS_CONFIG_FILE="+config).Mount(t, "--profile", "night", "--timeout", patient.String())
+	harness.Write(t, m.Path("first"), small)
+	harness.Must(t, os.Remove(answer))
+	<-time.After(time.Until(over))
+	restored := make(chan error, 1)
+	time.AfterFunc(time.Second, func() {
+		text := fmt.Appendf(nil, `{"Version": 1, "AccessKeyId": %q, "SecretAccessKey": %q}`, second.AccessKey, second.SecretKey)
+		restored <- errors.Join(os.WriteFile(answer+".new", text, 0o600), os.Rename(answer+".new", answer))
+	})
+	harness.Write(t, m.Path("f"), small)
+	harness.Must(t, <-restored)
+	usedLast(t, s, "f")
+	harness.Equal(t, "f", s.Get(t, "f"), small)
+	m.Unmount()
+}
+
+// A name that does not exist is told at once, and by its name.
+func TestMountOfANameThatIsNot(t *testing.T) {
+	t.Parallel()
+	s := sandboxed(t)
+	dir := t.TempDir()
+	start := time.Now()
+	out, err := s.Run(t, "mount", s.Target(), dir, "--state-dir", t.TempDir(), "--endpoint-url", "https://s3.no-such-host.invalid", "--path-style")
+	if took := time.Since(start); err == nil || took > 30*time.Second {
+		t.Errorf("mount: %v after %v", err, took)
+	}
+	if _, mounted := harness.Mounts()[dir]; mounted || !strings.Contains(out, "no-such-host.invalid") {
+		t.Errorf("mounted: %v, and said:\n%s", mounted, out)
+	}
+}
+
+// A full spool refuses what it cannot hold, and loses nothing of what it took.
+func TestFullSpool(t *testing.T) {
+	t.Parallel()
+	s := sandboxed(t)
+	m := s.Mount(t, "--memory", "32MiB", "--spool-size", "5MiB")
+	base := bytes.Repeat(large, 3)
+	s.Put(t, "f", base)
+	f, err := os.OpenFile(m.Path("f"), os.O_WRONLY, 0)
+	harness.Must(t, err)
+	piece := harness.Random(9, 1<<20)
+	for off := 0; ; off += len(piece) {
+		n, err := f.WriteAt(piece, int64(off))
+		copy(base[off:], piece[:n])
+		if err != nil {
+			harness.WantErrno(t, "write", err, syscall.ENOSPC)
+			break
+		}
+		if off+2*len(piece) > len(base) {
+			t.Fatal("memory and spool took everything")
+		}
+	}
+	harness.Must(t, f.Close())
+	harness.Equal(t, "what was accepted", s.Get(t, "f"), base)
+	harness.Write(t, m.Path("next"), medium)
+	m.Unmount()
+	s.MustBeEncrypted(t)
+}
+
+// More writers than memory has room for wait for each other, and for nothing
+// else.
+func TestMemoryIsShort(t *testing.T) {
+	t.Parallel()
+	s := sandboxed(t)
+	m := s.Mount(t, "--memory", "32MiB", "--part-size", PartSize)
+	var g errgroup.Group
+	for i := range 6 {
+		g.Go(func() error { return os.WriteFile(m.Path(fmt.Sprint(i)), large, 0o644) })
+	}
+	harness.Must(t, g.Wait())
+	m.Unmount()
+	for i := range 6 {
+		harness.Equal(t, fmt.Sprint(i), s.Get(t, fmt.Sprint(i)), large)
+	}
+}
