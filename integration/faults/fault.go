@@ -1,6 +1,7 @@
 package faults
 
 import (
+	"os"
 	"slices"
 	"time"
 
@@ -151,10 +152,20 @@ func lasting() []Fault {
 		{Name: "server down", Form: refused, Lasts: true, gate: down},
 		{Name: "network silent", Form: neither, Lasts: true, gate: silent},
 		{Name: "TLS intercepted", Form: refused, Lasts: true, gate: intercepted},
-		{Name: "outage", Form: refused, Lasts: true, gate: down, outage: outage},
+		{Name: "outage", Form: refused, Lasts: true, gate: down, outage: outage()},
 	}
 }
 
-// outage is what lookups and reads survive by default, in proportion: 60 of 90
-// seconds. It is not shorter because attempts come ever more seldom.
-const outage = 10 * time.Second
+// OutageVariable is how long the outage lasts, such as 60s, which is survived
+// by the default --timeout. Without it both are a sixth.
+const OutageVariable = "KMSFS_TEST_OUTAGE"
+
+// shortOutage is not shorter, because attempts come ever more seldom.
+const shortOutage = 10 * time.Second
+
+func outage() time.Duration {
+	if d, err := time.ParseDuration(os.Getenv(OutageVariable)); err == nil {
+		return d
+	}
+	return shortOutage
+}

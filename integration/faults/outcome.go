@@ -103,6 +103,7 @@ func (tr *trial) unmountUnder() {
 	rules := map[string]*wire.Rule{}
 	end := func() {}
 	if tr.gate != nil {
+		tr.fault.outage = min(tr.fault.outage, shortOutage) // harness.Limit is near
 		end = tr.begin(nil)
 	} else {
 		rules = tr.fault.arm(tr.faults, tr.Table.Requests[unmounting])

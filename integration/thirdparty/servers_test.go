@@ -7,11 +7,15 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/kmsfs/kmsfs/integration/faults"
 	"github.com/kmsfs/kmsfs/integration/harness"
 	"github.com/kmsfs/kmsfs/integration/suite"
 )
 
-func TestMain(m *testing.M) { harness.Main(m) }
+func TestMain(m *testing.M) {
+	faults.BecomeAgent()
+	harness.Main(m)
+}
 
 func TestMinIO(t *testing.T) {
 	t.Parallel()
