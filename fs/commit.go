@@ -93,6 +93,7 @@ func (n *file) makeWriter(ctx context.Context) (*s3io.Writer, error) {
 		}
 	}
 	w := n.f.b.NewWriter(key, base, cond)
+	w.Hold() // the close that fails may be that of a child, with which nothing ends
 	if held := n.heldLocked(); len(held) > 0 && !n.cut {
 		// A few bytes into a fresh writer: this waits for nothing.
 		if _, err := w.WriteAt(ctx, held, 0); err != nil {
@@ -105,9 +106,6 @@ func (n *file) makeWriter(ctx context.Context) (*s3io.Writer, error) {
 		w.Keep()
 	}
 	n.w, n.cut = w, false
-	if n.f.keeping.Load() {
-		w.Hold()
-	}
 	return w, nil
 }
 

@@ -19,12 +19,7 @@ func (f *FS) Drain(ctx context.Context) error {
 // DrainAndKeep is Drain before the mount ends: what cannot be saved is handed to
 // Options.Keep, also what fails after it. The error lists what is not kept either.
 func (f *FS) DrainAndKeep(ctx context.Context) error {
-	f.keeping.Store(true) // first: writers that are made from now on hold by themselves
-	for _, n := range f.root.files() {
-		n.mu.Lock()
-		n.holdLocked()
-		n.mu.Unlock()
-	}
+	f.keeping.Store(true)
 	return f.drain(ctx, (*file).saveOrKeep)
 }
 

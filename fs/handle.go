@@ -144,7 +144,6 @@ func (n *file) lastWriter(flushed bool) {
 	}
 	n.mu.Lock()
 	reported, orphan, again := n.err, n.orphan, n.writers > 0
-	n.holdLocked() // nobody is going to be told
 	n.mu.Unlock()
 	if orphan != nil || again {
 		n.end()

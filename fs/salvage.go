@@ -122,13 +122,6 @@ func (f *FS) Kept() int {
 	return len(f.elsewhere)
 }
 
-// holdLocked has the writer hold what it cannot save.
-func (n *file) holdLocked() {
-	if n.w != nil {
-		n.w.Hold()
-	}
-}
-
 // saveOrKeep is save for a tree that is about to end. A file that nobody can save
 // any more is kept.
 func (n *file) saveOrKeep(ctx context.Context) error {

@@ -110,7 +110,7 @@ func (s *salvage) ask(ctx context.Context) error {
 // denied adds to err what can be done about it.
 func (s *salvage) denied(err error) error {
 	if crypto.AccessDenied(err) {
-		return fmt.Errorf("%w; allow kms:GenerateDataKey on the key directly, not through S3 alone (kms:ViaService)", err)
+		return fmt.Errorf("%w; that S3 may use the key (kms:ViaService) is not enough to keep what cannot be saved", err)
 	}
 	return err
 }
