@@ -35,6 +35,7 @@ type FS struct {
 	jobs  jobs
 	heads heads
 	queue *attrQueue
+	prune *pruner
 	gen   atomic.Uint64 // StableAttr.Gen: no two nodes share one
 	clock atomic.Uint64 // ticks when something changes here, to tell older answers of S3 from newer ones
 	held  atomic.Int64  // bytes of unlinked open files in memory
@@ -65,7 +66,7 @@ func New(b *s3io.Bucket, o Options) (*FS, error) {
 		inos:  make(map[uint64]node), orphans: make(map[*file]bool), failures: make(map[string]failure),
 	}
 	f.moves = newMoves(&f.tree)
-	f.queue = newAttrQueue(f)
+	f.queue, f.prune = newAttrQueue(f), newPruner(f)
 	f.root = f.newRoot()
 	if f.readOnly() {
 		return f, nil

@@ -47,6 +47,7 @@ func (f *FS) Mount(dir string) error {
 	f.server, f.mountedAt = server, dir
 	f.mu.Unlock()
 	f.queue.start()
+	f.prune.start()
 	if err := raiseReadAhead(dir); err != nil {
 		f.log.Debug("reads stay at the kernel's default size", "error", err)
 	}
@@ -135,6 +136,7 @@ func (f *FS) Wait() {
 		server.Wait()
 		f.disposeAll()
 	}
+	f.prune.stop()
 	f.queue.stop()
 }
 

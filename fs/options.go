@@ -41,6 +41,8 @@ type Options struct {
 	// nothing.
 	Keep func(ctx context.Context, u Unsaved) (where string, err error) `json:"-"`
 
+	MostNodes int // tests only: files and directories that the kernel may remember; 0 is mostNodes
+
 	Log *slog.Logger // nil discards
 }
 
@@ -50,6 +52,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.DirMode == 0 {
 		o.DirMode = 0755
+	}
+	if o.MostNodes == 0 {
+		o.MostNodes = mostNodes
 	}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)

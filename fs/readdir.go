@@ -239,13 +239,16 @@ func (h *dirHandle) lookup(ctx context.Context, name string) (node, error) {
 			return d.f.kept(n), nil
 		}
 	}
-	if d.lacksHead(h.batch[i]) && h.withholds(i) {
-		return nil, nil
+	got, err := found{h.batch[i].kind, h.batch[i].obj}, error(nil)
+	if d.lacksHead(h.batch[i]) {
+		if h.withholds(i) {
+			return nil, nil
+		}
+		if h.ahead == nil {
+			h.ahead = d.lookAhead(h.ctx, h.batch[i:], i)
+		}
+		got, err = h.ahead.wait(ctx, i, h.batch[i])
 	}
-	if h.ahead == nil {
-		h.ahead = d.lookAhead(h.ctx, h.batch[i:], i)
-	}
-	got, err := h.ahead.wait(ctx, i, h.batch[i])
 	if err == nil && d.f.o.PosixAttrs && got.kind == isFile && !got.obj.Head {
 		got.obj, err = d.f.head(ctx, got.obj)
 	}

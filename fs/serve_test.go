@@ -14,6 +14,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -128,6 +129,10 @@ func serve(config string) error {
 			err = f.Drain(ctx)
 		case "pending":
 			answer = strings.Join(f.Pending(), " | ")
+		case "nodes":
+			f.tree.RLock()
+			answer = strconv.Itoa(len(f.inos))
+			f.tree.RUnlock()
 		case "failures":
 			answer = strings.Join(f.Failures(), " | ")
 		case "unmount":

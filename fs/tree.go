@@ -143,6 +143,7 @@ func (d *dir) adoptLocked(ctx context.Context, name string, n node) {
 	}
 	d.kids[name] = n
 	d.f.inos[ino] = n
+	d.f.prune.grownLocked()
 	d.NewInode(ctx, ops, fusefs.StableAttr{Mode: mode, Ino: ino, Gen: d.f.gen.Add(1)})
 }
 

@@ -21,7 +21,7 @@ const page = 1000
 // TestLargeDirectory lists, searches and changes a directory of many files.
 func TestLargeDirectory(t *testing.T) {
 	n := number(t, "KMSFS_TEST_LOAD_FILES", 5000)
-	each(t, time.Duration(n)*5*time.Millisecond, func(t *testing.T, srv *harness.Server) {
+	each(t, time.Duration(n)*20*time.Millisecond, func(t *testing.T, srv *harness.Server) {
 		d := &directory{t: t, srv: srv, content: []byte("one of many")}
 		for i := range n {
 			d.names = append(d.names, fmt.Sprintf("file-%06d", i))
