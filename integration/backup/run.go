@@ -141,9 +141,25 @@ func (c Case) call(t *testing.T, step string, size int, env ...string) {
 		did, _ := os.ReadFile(trace.Name())
 		t.Errorf("%s of %s: %v\n%s\nits last commands:\n%s", step, c.Name, err, lastLines(out, 100), lastLines(did, 25))
 	}
-	if syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) == nil {
-		t.Errorf("%s leaves processes behind", step)
+	if left := group(cmd.Process.Pid); left != nil {
+		t.Errorf("%s leaves processes behind: %q", step, left)
+		_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
 	}
+}
+
+// group returns the names of a process group's processes, but those that are
+// dead and wait for their parent.
+func group(id int) (names []string) {
+	all, _ := filepath.Glob("/proc/[0-9]*/stat")
+	for _, path := range all {
+		stat, _ := os.ReadFile(path) // "12 (name) S 1 12 ..."
+		head, rest, _ := strings.Cut(string(stat), ") ")
+		fields := strings.Fields(rest)
+		if len(fields) > 2 && fields[0] != "Z" && fields[2] == strconv.Itoa(id) {
+			names = append(names, head)
+		}
+	}
+	return names
 }
 
 func lastLines(text []byte, n int) []byte {

@@ -30,3 +30,13 @@ until_true() {
 		read -rt 0.05 <> <(:) || true
 	done
 }
+
+# change: makes SCRATCH/changed, which is DATA with files that are new, changed,
+# gone and renamed.
+change() {
+	cp -a "$DATA" "$SCRATCH/changed"
+	head -c 3000000 /dev/urandom >"$SCRATCH/changed/big/new"
+	printf 'in the middle' | dd of="$SCRATCH/changed/big/noise-0" bs=1 seek=1000000 conv=notrunc status=none
+	rm -r "$SCRATCH/changed/small/00"
+	mv "$SCRATCH/changed/small/01" "$SCRATCH/changed/small/renamed"
+}
