@@ -51,4 +51,3 @@ func TestNothingPrintedDrivesATerminal(t *testing.T) {
 		}
 	}
 }
-

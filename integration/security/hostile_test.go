@@ -29,6 +29,7 @@ var hostileKeys = []string{
 // TestHostileBucket: whatever objects are called and say of themselves, nothing
 // that the mount shows leads out of it, gives rights, or drives a terminal.
 func TestHostileBucket(t *testing.T) {
+	t.Parallel()
 	s := harness.Sandbox(t).In(t, harness.Both)
 	s.Plain = true
 	for _, key := range hostileKeys {
@@ -101,6 +102,7 @@ func quiet(t *testing.T, where, text string) {
 // TestLimits shows what the model says that envelope mode does not notice, so
 // that the document does not promise too little for long either.
 func TestLimits(t *testing.T) {
+	t.Parallel()
 	s := harness.Sandbox(t).In(t, harness.Envelope)
 	s.Plain = true
 	m := s.Mount(t, "--attr-ttl", "0")
