@@ -7,7 +7,9 @@ dup() {
 	export GNUPGHOME=$SCRATCH/gnupg PASSPHRASE=correct-horse
 	mkdir -p "$GNUPGHOME" "$SCRATCH/tmp"
 	chmod 700 "$GNUPGHOME"
-	duplicity "$@" --archive-dir "$SCRATCH/cache" --tempdir "$SCRATCH/tmp" --volsize 2 --no-print-statistics ${PLAIN:+--no-encryption} -v 2
+	# bzip2 of noise would be half of the time.
+	duplicity "$@" --archive-dir "$SCRATCH/cache" --tempdir "$SCRATCH/tmp" --volsize $((SIZE_MIB / 4)) --no-print-statistics \
+		--gpg-options '--compress-algo=none --s2k-count=65536' ${PLAIN:+--no-encryption} -v 2
 }
 
 # no_agent ends the gpg-agent that gpg began in SCRATCH.

@@ -32,7 +32,10 @@ lines() {
 	"$@" | cmp - <(seq -f 'line %.0f of a daemon, which writes and never looks back' "$last")
 }
 
+another_second() { [ "$(date +%s)" != "$last" ]; }
+
 store() {
+	local create truncate i last=none
 	mkdir "$MOUNT/log" "$MOUNT/old"
 	chmod 755 "$MOUNT/log" "$MOUNT/old"
 	cat >create.conf <<-E
@@ -75,9 +78,10 @@ store() {
 	E
 	chmod 644 ./*.conf
 	writer "$MOUNT/log/create.log" "$SCRATCH/create.pid"
-	local create=$! truncate i
+	create=$!
 	writer "$MOUNT/log/truncate.log" "$SCRATCH/truncate.pid"
 	truncate=$!
+	trap 'kill "$create" "$truncate"' EXIT
 	until_true [ -s create.pid ]
 	until_true [ -s truncate.pid ]
 	for i in 1 2 3; do
@@ -87,14 +91,15 @@ store() {
 		rotate truncate
 		head -c 300K /dev/urandom | base64 >"$MOUNT/log/dated.log"
 		cat "$MOUNT/log/dated.log" >>dated.all
+		until_true another_second # a name of its own
 		rotate dated
-		until_true [ "$(date +%s)" != "${second:-}" ]
-		second=$(date +%s) # each has a name of its own
+		last=$(date +%s)
 		echo "few $i" >"$MOUNT/log/few.log"
 		rotate few
 	done
 	kill "$create" "$truncate"
 	wait "$create" "$truncate"
+	trap - EXIT
 	[ "$(stat -c '%a %U:%G' "$MOUNT/log/create.log")" = "640 daemon:adm" ]
 }
 
