@@ -31,12 +31,12 @@ func TestTheKernelIsAskedToForget(t *testing.T) {
 	check(t, err)
 	inos := make(map[string]os.FileInfo)
 	for _, name := range names {
-		info, err := os.Lstat(m.path("many/"+name))
+		info, err := os.Lstat(m.path("many/" + name))
 		check(t, err)
 		inos[name] = info
 	}
 	waitFor(t, "the kernel to forget", func() bool {
-		if _, err := os.Lstat(m.path("many/"+names[0])); err != nil {
+		if _, err := os.Lstat(m.path("many/" + names[0])); err != nil {
 			t.Fatal(err)
 		}
 		n, err := strconv.Atoi(m.ask("nodes"))
@@ -44,14 +44,14 @@ func TestTheKernelIsAskedToForget(t *testing.T) {
 		return n <= 200
 	})
 	for _, name := range names {
-		info, err := os.Lstat(m.path("many/"+name))
+		info, err := os.Lstat(m.path("many/" + name))
 		check(t, err)
 		if !os.SameFile(info, inos[name]) || info.Mode() != inos[name].Mode() {
 			t.Errorf("%s is another file now", name)
 		}
 	}
 	check(t, kept.Close())
-	text, err := os.ReadFile(m.path("many/"+names[0]))
+	text, err := os.ReadFile(m.path("many/" + names[0]))
 	check(t, err)
 	if string(text) != "not committed yet" {
 		t.Errorf("what was being written is %q", text)

@@ -20,7 +20,7 @@ const page = 1000
 
 // TestLargeDirectory lists, searches and changes a directory of many files.
 func TestLargeDirectory(t *testing.T) {
-	n := number(t, "KMSFS_TEST_LOAD_FILES", 5000)
+	n := number(t, "KMSFS_TEST_LOAD_FILES", 2500)
 	each(t, time.Duration(n)*20*time.Millisecond, func(t *testing.T, srv *harness.Server) {
 		d := &directory{t: t, srv: srv, content: []byte("one of many")}
 		for i := range n {

@@ -74,7 +74,7 @@ type load struct {
 
 // TestWritersAndReaders has 64 of each work on one mount.
 func TestWritersAndReaders(t *testing.T) {
-	runs := duration(t, "KMSFS_TEST_LOAD_TIME", 6*time.Second)
+	runs := duration(t, "KMSFS_TEST_LOAD_TIME", 5*time.Second)
 	each(t, runs, func(t *testing.T, srv *harness.Server) {
 		m := srv.Mount(t, memoryFlag)
 		l := &load{}
