@@ -17,8 +17,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A journal remembers on disk the multipart uploads and the moves of this
-// process, so that after a crash the next mount of the same identity aborts or
+// A journal remembers on disk the multipart uploads, the moves and the probes of
+// this process, so that after a crash the next mount of the same identity aborts or
 // settles them, and no others: never those of another mount, and never by age.
 //
 // Below the state directory every bucket and prefix has a directory with the
@@ -36,7 +36,7 @@ type journal struct {
 	lines int              // in file, so that it can be cut when nothing is open
 }
 
-// entry is an upload or a move that a journal knows of. The last one of an id
+// entry is an upload, a move or a probe that a journal knows of. The last one of an id
 // holds.
 type entry struct {
 	Key    string `json:"key,omitempty"`
@@ -48,16 +48,22 @@ type entry struct {
 	Over     bool   `json:"over,omitempty"`     // there was a marker at To
 	Deleting bool   `json:"deleting,omitempty"` // all copies are there
 
+	Probe string `json:"probe,omitempty"` // key that nothing but the probe uses
+	Made  bool   `json:"made,omitempty"`  // there may be an object under it
+
 	Ended bool `json:"ended,omitempty"`
 }
 
 // id is what tells entries apart.
-func (e entry) id() string { return e.Upload + e.Move }
+func (e entry) id() string { return e.Upload + e.Move + e.Probe }
 
 // String says what the entry is of, for errors.
 func (e entry) String() string {
 	if e.Move != "" {
 		return fmt.Sprintf("the rename of %q to %q", e.From, e.To)
+	}
+	if e.Probe != "" {
+		return fmt.Sprintf("the probe %q", e.Probe)
 	}
 	return fmt.Sprintf("the upload of %q", e.Key)
 }
@@ -153,8 +159,9 @@ func (j *journal) note(e entry) error {
 	return nil
 }
 
-// end records that an upload is completed or aborted, or a move settled. For
-// uploads it need not be durable: aborting one again does nothing.
+// end records that an upload is completed or aborted, a move settled, or a probe
+// removed. Of moves alone it must be durable: ending the others again does
+// nothing.
 func (j *journal) end(id string) error {
 	j.mu.Lock()
 	defer j.mu.Unlock()

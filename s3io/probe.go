@@ -68,7 +68,13 @@ func (b *Bucket) Probe(ctx context.Context) (Capabilities, error) {
 		}
 	}
 	p := &probe{b: b, key: ".kmsfs/probe-" + newCommitID()}
+	if err := b.journal.note(entry{Probe: p.key}); err != nil {
+		return Capabilities{}, err
+	}
 	caps, err := p.run(ctx)
+	if !p.left {
+		err = errors.Join(err, b.journal.end(p.key))
+	}
 	if err != nil {
 		return Capabilities{}, err
 	}
@@ -134,7 +140,20 @@ func (p *probe) run(ctx context.Context) (_ Capabilities, err error) {
 			Versioned: versioned, Echo: EchoAll,
 		}, err
 	}
+	if err := p.b.journal.note(entry{Probe: p.key, Made: true}); err != nil {
+		return Capabilities{}, err
+	}
 	return p.object(ctx, !create.silent())
+}
+
+// sweepProbe removes what a probe left that could not end.
+func (b *Bucket) sweepProbe(ctx context.Context, e entry) error {
+	p := &probe{b: b, key: e.Probe}
+	p.dropUploads(ctx)
+	if !e.Made {
+		return nil
+	}
+	return p.clean(ctx)
 }
 
 // settings asks AWS for what the bucket is set to. Not to be allowed to ask

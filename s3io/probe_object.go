@@ -21,6 +21,7 @@ type probe struct {
 	key      string
 	now      made     // what is under the key
 	versions []string // that were created
+	left     bool     // what is under the key could not be removed
 }
 
 // create begins an upload, drops it, and returns what the answer proves.
@@ -44,6 +45,7 @@ func (p *probe) create(ctx context.Context) (proof, error) {
 func (p *probe) object(ctx context.Context, createEchoes bool) (caps Capabilities, err error) {
 	defer func() {
 		if gone := p.clean(ctx); gone != nil {
+			p.left = true
 			p.b.warn(fmt.Sprintf("the probe object %s could not be removed: %v", p.key, gone))
 		}
 	}()

@@ -142,13 +142,16 @@ func (b *Bucket) Process() string { return b.journal.process() }
 // Lives reports whether the mount of this identity with that Process lives.
 func (b *Bucket) Lives(process string) bool { return b.journal.lives(process) }
 
-// CleanUp aborts the uploads and settles the moves that crashed mounts of this
-// identity left behind, and no others. What it could not end it tries again
+// CleanUp aborts the uploads, settles the moves and removes the probes that
+// crashed mounts of this identity left behind, and no others. What it could not end it tries again
 // when called next.
 func (b *Bucket) CleanUp(ctx context.Context) error {
 	return b.journal.eachStale(func(e entry) error {
 		if e.Move != "" {
 			return b.settleMove(ctx, e)
+		}
+		if e.Probe != "" {
+			return b.sweepProbe(ctx, e)
 		}
 		if err := b.abortUpload(ctx, upload{key: e.Key, id: e.Upload}); KindOf(err) != NotExist {
 			return err
