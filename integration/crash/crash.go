@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"strings"
 	"syscall"
 	"testing"
@@ -57,6 +58,7 @@ type moment struct {
 	kind    wire.FaultKind // Hang: before a request is applied; HangAfter: after it was
 	skip    int            // requests that pass
 	op      string         // the request, as far as it can be known
+	only    string         // the operation that requests are counted of; "" is all
 }
 
 func (m moment) String() string {
@@ -69,26 +71,52 @@ func (m moment) String() string {
 	return fmt.Sprintf("after request %d (%s)", m.skip, m.op)
 }
 
+// stop has a request hang.
+func (x Target) stop(when moment) *wire.Rule {
+	faults := x.Faults
+	if when.service == "kms" {
+		faults = x.KMS
+	}
+	return faults.Add(wire.Fault{Service: when.service, Op: when.only, Skip: when.skip, Times: 1, Kind: when.kind})
+}
+
+// dropUnlessStruck keeps the rule from striking the next mount. One that struck
+// stays: what hangs by it must never be served.
+func dropUnlessStruck(r *wire.Rule) {
+	select {
+	case <-r.Struck():
+	default:
+		r.Remove()
+	}
+}
+
 // Run plays the scenario on the server, once for every request at which its
 // mount can die.
 func (sc Scenario) Run(t *testing.T, x Target) {
-	c := &campaign{t: t, x: x, sc: sc, theirs: map[string]string{}}
+	c := newCampaign(t, x, sc)
 	c.crash(moment{})
 	var ops []string
 	for _, r := range x.Log.Requests() {
-		if r.Service == "s3" && !r.Internal && c.ours(r) {
+		if r.Service == "s3" {
 			ops = append(ops, r.Op)
 		}
 	}
 	for i, op := range ops {
-		c.crash(moment{"s3", wire.Hang, i, op})
+		// To die before a read is to die after what came before it.
+		if i == 0 || changes(op) {
+			c.crash(moment{service: "s3", kind: wire.Hang, skip: i, op: op})
+		}
 		if changes(op) {
-			c.crash(moment{"s3", wire.HangAfter, i, op})
+			c.crash(moment{service: "s3", kind: wire.HangAfter, skip: i, op: op})
 		}
 	}
-	for i := 0; x.KMS != nil && c.crash(moment{"kms", wire.Hang, i, "of KMS"}); i++ {
+	for i := 0; x.KMS != nil && c.crash(moment{service: "kms", kind: wire.Hang, skip: i, op: "of KMS"}); i++ {
 	}
 	c.end()
+}
+
+func (w *try) String() string {
+	return fmt.Sprintf("%s, %v, %d steps acknowledged", w.sc.Name, w.when, w.acked)
 }
 
 // changes says whether a request does something that could be half done.
@@ -103,10 +131,18 @@ type campaign struct {
 	sc     Scenario
 	tries  []*try
 	theirs map[string]string // uploads of others, by id: keys
+	hosts  map[string]string // likewise, of another mount that goes on
+	seen   int               // tries whose crash a mount has recovered from
+	state  string            // state directory of the mounts
+}
+
+func newCampaign(t *testing.T, x Target, sc Scenario) *campaign {
+	return &campaign{t: t, x: x, sc: sc, theirs: map[string]string{}}
 }
 
 // A try is a program whose mount died.
 type try struct {
+	sc    Scenario
 	name  string // of its directory
 	when  moment
 	there tree // before its first step
@@ -115,26 +151,18 @@ type try struct {
 	left  map[string]string // ETags of what the next mount made of it, by key
 }
 
-// ours says whether a request is one of the mount's.
-func (c *campaign) ours(r wire.Request) bool {
-	return r.Header.Get("User-Agent") == "" || strings.Contains(r.Header.Get("User-Agent"), "kmsfs")
-}
-
 // crash recovers from the crash before, plays the scenario in a new directory,
 // and ends the mount at that moment. It returns whether the moment came.
 func (c *campaign) crash(when moment) bool {
 	c.t.Helper()
 	m := c.mount()
-	w := c.prepare(when)
+	w := c.prepare(c.sc, when)
 	c.x.Log.Reset()
 	var struck <-chan struct{} // never
 	if when.service != "" {
-		faults := c.x.Faults
-		if when.service == "kms" {
-			faults = c.x.KMS
-		}
-		// It stays in force: what hangs by it must never be served.
-		struck = faults.Add(wire.Fault{Service: when.service, Skip: when.skip, Times: 1, Kind: when.kind}).Struck()
+		rule := c.x.stop(when)
+		defer dropUnlessStruck(rule)
+		struck = rule.Struck()
 	}
 	p := c.start(w, m)
 	came := false
@@ -143,15 +171,14 @@ func (c *campaign) crash(when moment) bool {
 		came = true
 	case <-p.done:
 		if p.err != nil {
-			c.t.Errorf("%v: the program fails without a reason: %v\n%s", when, p.err, p.text())
+			c.t.Errorf("%v: the program fails without a reason: %v\n%s", when, p.err, p.heard.String())
 		}
 	case <-time.After(patience):
 		c.t.Errorf("%v: the program hangs\n%s", when, m.Log())
 	}
 	c.kill(m, when)
 	p.end(c.t, w)
-	c.bury(m, when)
-	c.tries = append(c.tries, w)
+	c.bury(m.Dir, when)
 	return came
 }
 
@@ -166,29 +193,32 @@ func (c *campaign) kill(m *harness.Mount, when moment) {
 }
 
 // bury has the dead mount taken away.
-func (c *campaign) bury(m *harness.Mount, when moment) {
+func (c *campaign) bury(dir string, when moment) {
 	c.t.Helper()
-	if out, err := m.TryUnmount(); err != nil {
+	cmd := exec.Command(harness.PlainBinary(c.t), "umount", dir)
+	if out, err := cmd.CombinedOutput(); err != nil {
 		c.t.Errorf("%v: umount of a dead mount: %v\n%s", when, err, out)
 	}
-	if _, there := harness.Mounts()[m.Dir]; there {
+	if _, there := harness.Mounts()[dir]; there {
 		c.t.Fatalf("%v: a dead mount is not taken away", when)
 	}
 }
 
+func (c *campaign) flags() []string { return append([]string{"--attr-ttl", "0s"}, c.sc.flags...) }
+
 // mount recovers from the last crash, and notes what that made of it.
 func (c *campaign) mount() *harness.Mount {
 	c.t.Helper()
-	m := c.x.Mount(c.t, append([]string{"--attr-ttl", "0s"}, c.sc.flags...)...)
-	if len(c.tries) == 0 {
-		return m
+	m := c.x.Mount(c.t, c.flags()...)
+	c.state = m.State
+	for _, w := range c.tries[c.seen:] {
+		w.left = c.objects(w.name + "/")
+		c.checkUploads(w)
+		if hidden := c.objects(".kmsfs/"); len(hidden) > 0 {
+			c.t.Errorf("%v: left behind: %v", w.when, hidden)
+		}
 	}
-	last := c.tries[len(c.tries)-1]
-	last.left = c.objects(last.name + "/")
-	c.checkUploads(last)
-	if hidden := c.objects(".kmsfs/"); len(hidden) > 0 {
-		c.t.Errorf("%v: left behind: %v", last.when, hidden)
-	}
+	c.seen = len(c.tries)
 	return m
 }
 
@@ -202,11 +232,11 @@ func (c *campaign) end() {
 			err = nil // a directory that is implied by nothing
 		}
 		if err != nil {
-			c.t.Errorf("%v: %v", w.when, err)
+			c.t.Errorf("%v: %v", w, err)
 		}
 		before, after, whole := promised(w.there, w.steps, w.acked)
 		for _, fault := range faults(got, before, after, whole) {
-			c.t.Errorf("%v: %s", w.when, fault)
+			c.t.Errorf("%v: %s", w, fault)
 		}
 	}
 	m.Unmount()
@@ -228,14 +258,14 @@ func (c *campaign) end() {
 
 // prepare makes what is there before: objects, and an upload of somebody else
 // under every key that the program is going to use.
-func (c *campaign) prepare(when moment) *try {
+func (c *campaign) prepare(sc Scenario, when moment) *try {
 	c.t.Helper()
-	w := &try{name: fmt.Sprintf("%03d", len(c.tries)), when: when, there: tree{}}
-	w.steps = c.sc.steps(&work{})
-	if len(c.sc.there) == 0 {
+	w := &try{sc: sc, name: fmt.Sprintf("%03d", len(c.tries)), when: when, there: tree{}, steps: sc.steps(&work{})}
+	c.tries = append(c.tries, w)
+	if len(sc.there) == 0 {
 		c.x.Put(c.t, w.name+"/", nil)
 	}
-	for name, content := range c.sc.there {
+	for name, content := range sc.there {
 		c.x.Put(c.t, w.name+"/"+name, content())
 		if dir, ok := strings.CutSuffix(name, "/"); ok {
 			w.there[dir] = directory()

@@ -3,6 +3,7 @@ package crash
 import (
 	"bytes"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"testing"
@@ -43,10 +44,14 @@ func Play() {
 }
 
 func find(name string) (Scenario, error) {
-	for _, sc := range Scenarios() {
+	for _, sc := range append(Scenarios(), halfDone(), heldOpen()) {
 		if sc.Name == name {
 			return sc, nil
 		}
+	}
+	var seed uint64
+	if _, err := fmt.Sscanf(name, randomName, &seed); err == nil {
+		return random(seed), nil
 	}
 	return Scenario{}, fmt.Errorf("there is no scenario %q", name)
 }
@@ -54,6 +59,7 @@ func find(name string) (Scenario, error) {
 // A program is a process that plays a scenario.
 type program struct {
 	cmd          *exec.Cmd
+	input        io.Closer    // what it waits for the end of, if it does
 	acked, heard bytes.Buffer // what it says; to be read after done
 	done         chan struct{}
 	err          error // after done
@@ -65,8 +71,10 @@ func (c *campaign) start(w *try, m *harness.Mount) *program {
 	self, err := os.Executable()
 	harness.Must(c.t, err)
 	p := &program{cmd: exec.Command(self), done: make(chan struct{})}
-	p.cmd.Env = append(os.Environ(), playVariable+"="+c.sc.Name, stageVariable+"="+m.Path(w.name))
+	p.cmd.Env = append(os.Environ(), playVariable+"="+w.sc.Name, stageVariable+"="+m.Path(w.name))
 	p.cmd.Stdout, p.cmd.Stderr = &p.acked, &p.heard
+	p.input, err = p.cmd.StdinPipe()
+	harness.Must(c.t, err)
 	harness.Must(c.t, p.cmd.Start())
 	go func() {
 		p.err = p.cmd.Wait()
@@ -74,8 +82,6 @@ func (c *campaign) start(w *try, m *harness.Mount) *program {
 	}()
 	return p
 }
-
-func (p *program) text() string { return p.heard.String() }
 
 // end waits for the program, which must not hang although its mount is dead,
 // and notes how far it came.

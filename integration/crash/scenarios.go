@@ -39,7 +39,7 @@ func Scenarios() []Scenario {
 
 // written are files that come to be or are replaced.
 func written() []Scenario {
-	a, b, c := random(1, small), random(2, small), random(3, parts)
+	a, b, c := bytesOf(1, small), bytesOf(2, small), bytesOf(3, parts)
 	store := func(flag int, content body) func(w *work) []step {
 		return func(w *work) []step {
 			return []step{{do: w.open("f", os.O_WRONLY|flag)}, {do: w.write(content)}, {do: w.close, after: tree{"f": regular(content)}}}
@@ -55,7 +55,7 @@ func written() []Scenario {
 			}
 		}},
 		{Name: "replaced", Core: true, there: map[string]body{"f": a}, steps: store(os.O_TRUNC, b)},
-		{Name: "replaced by several parts", flags: inParts(), there: map[string]body{"f": random(4, 6<<20)}, steps: store(os.O_TRUNC, c)},
+		{Name: "replaced by several parts", flags: inParts(), there: map[string]body{"f": bytesOf(4, 6<<20)}, steps: store(os.O_TRUNC, c)},
 		{Name: "fsync again and again", steps: func(w *work) []step {
 			return []step{
 				{do: w.open("f", os.O_WRONLY|os.O_CREATE)},
@@ -70,7 +70,7 @@ func written() []Scenario {
 // A body is the content of a file, made when it is needed.
 type body func() []byte
 
-func random(seed uint64, n int) body {
+func bytesOf(seed uint64, n int) body {
 	return sync.OnceValue(func() []byte { return harness.Random(seed, n) })
 }
 
@@ -87,14 +87,14 @@ func join(all ...body) body {
 
 // changed are files of which a part stays.
 func changed() []Scenario {
-	base, tail := random(5, large), random(6, small)
-	six := random(4, 6<<20)
+	base, tail := bytesOf(5, large), bytesOf(6, small)
+	six := bytesOf(4, 6<<20)
 	patched := func() []byte {
 		whole := join(base)()
 		copy(whole[9<<20:], tail())
 		return whole
 	}
-	cut := random(7, small)
+	cut := bytesOf(7, small)
 	stamp := time.Unix(1_500_000_000, 0)
 	return []Scenario{
 		{Name: "append", Core: true, flags: inParts(), there: map[string]body{"f": six}, steps: func(w *work) []step {
@@ -128,7 +128,7 @@ func changed() []Scenario {
 
 // renamed are files and directories that get another name.
 func renamed() []Scenario {
-	a, b := random(8, small), random(9, small)
+	a, b := bytesOf(8, small), bytesOf(9, small)
 	d := tree{"d": directory(), "d/a": regular(a), "d/b": regular(b), "d/s": directory(), "d/s/c": regular(a), "d/s/e": regular(nothing)}
 	moved := tree{}
 	for name, e := range d {
@@ -142,7 +142,7 @@ func renamed() []Scenario {
 		{Name: "rename over another", there: map[string]body{"f": a, "g": b}, steps: func(w *work) []step {
 			return []step{{do: w.rename("f", "g"), after: tree{"g": regular(a)}}}
 		}},
-		{Name: "rename over one that is open", there: map[string]body{"f": a, "g": random(10, 1<<20)}, steps: func(w *work) []step {
+		{Name: "rename over one that is open", there: map[string]body{"f": a, "g": bytesOf(10, 1<<20)}, steps: func(w *work) []step {
 			return []step{{do: w.open("g", os.O_RDONLY)}, {do: w.rename("f", "g"), after: tree{"g": regular(a)}}, {do: w.close}}
 		}},
 		{Name: "written, then renamed", there: map[string]body{"f": a}, steps: func(w *work) []step {
@@ -160,7 +160,7 @@ func renamed() []Scenario {
 
 // removed are files, directories and links that come and go.
 func removed() []Scenario {
-	a, big := random(11, small), random(12, 1<<20)
+	a, big := bytesOf(11, small), bytesOf(12, 1<<20)
 	return []Scenario{
 		{Name: "unlink", there: map[string]body{"f": a}, steps: func(w *work) []step {
 			return []step{{do: w.remove("f"), after: tree{}}}

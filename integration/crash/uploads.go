@@ -63,7 +63,7 @@ func (c *campaign) checkUploads(w *try) {
 		}
 	}
 	for id, key := range left {
-		if _, ok := c.theirs[id]; ok {
+		if _, ok := c.theirs[id]; ok || c.hosts[id] != "" {
 			continue
 		}
 		out, err := c.x.S3.ListParts(context.Background(), &s3.ListPartsInput{Bucket: &c.x.Bucket, Key: aws.String(c.x.Prefix + key), UploadId: &id})
