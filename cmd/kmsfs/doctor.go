@@ -74,6 +74,7 @@ func diagnose(ctx context.Context, c *config) diagnosis {
 		{"list objects", p.list},
 		{"envelope key", p.envelopeKey},
 		{"encryption proven", p.probe},
+		{"salvage", p.salvage},
 		{"existing objects", p.existing},
 		{"put object", p.put},
 		{"get object", p.get},

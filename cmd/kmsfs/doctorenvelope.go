@@ -1,8 +1,10 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"log/slog"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -61,5 +63,24 @@ func (p *patient) envelopeKey(ctx context.Context, found *check) error {
 		keys[i] = key + " (" + strings.Join(p.c.keyActions(i, len(keys)), ", ") + ")"
 	}
 	found.Detail = strings.Join(keys, " and ")
+	return nil
+}
+
+// salvage says whether what cannot be saved when a mount ends can be kept. It needs
+// a right that a mount does not, so that nothing is wrong where it cannot.
+func (p *patient) salvage(ctx context.Context, found *check) error {
+	if !p.proven || p.c.s3.ReadOnly {
+		return errNotDone
+	}
+	s := newSalvage(ctx, p.c, p.bucket, slog.New(slog.DiscardHandler))
+	defer s.close()
+	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+	defer cancel()
+	found.Detail = "what cannot be saved when a mount ends is kept in " + cmp.Or(s.dir, "--"+salvageSetting)
+	if s.own || s.keys == nil {
+		if err := s.ask(ctx); err != nil {
+			found.Detail = "what cannot be saved when a mount ends will not be kept: " + s.denied(err).Error()
+		}
+	}
 	return nil
 }

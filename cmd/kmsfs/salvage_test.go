@@ -1,0 +1,100 @@
+package main
+
+import (
+	"bytes"
+	"net"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/kmsfs/kmsfs/internal/sandbox/wire"
+)
+
+// TestStopByServiceManager: systemd is asked for more time as long as something is
+// saved or kept; when --drain-timeout is over it is kept, and the status is 1.
+func TestStopByServiceManager(t *testing.T) {
+	w := newWorld(t)
+	socket := filepath.Join(t.TempDir(), "notify")
+	notify, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: socket, Net: "unixgram"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer notify.Close()
+	dir := filepath.Join(t.TempDir(), "salvage")
+	w.env = append(w.env, "NOTIFY_SOCKET="+socket, "KMSFS_SALVAGE_DIR="+dir)
+	var states syncBuffer
+	go func() { // ends with the socket
+		buf := make([]byte, 4096)
+		for {
+			n, err := notify.Read(buf)
+			if err != nil {
+				return
+			}
+			states.Write(append(buf[:n:n], '\n'))
+		}
+	}()
+	cmd := w.command("mount", "s3://demo/p", w.dir, "--foreground", "--drain-timeout=1s")
+	var log bytes.Buffer
+	cmd.Stderr = &log
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	w.eventually("it is mounted", func() bool { return strings.Contains(states.String(), "READY=1") })
+	hang := w.server.Faults.Add(wire.Fault{Kind: wire.Hang, Op: "PutObject"})
+	defer hang.Remove()
+	written := make(chan error, 1)
+	go func() { written <- w.write("slow", "never saved") }()
+	w.eventually("the upload began", func() bool { return hang.Hits() > 0 })
+	cmd.Process.Signal(syscall.SIGTERM)
+	err = cmd.Wait()
+	if cmd.ProcessState.ExitCode() != exitFailure {
+		t.Errorf("it ended with %v", err)
+	}
+	if err := <-written; err == nil {
+		t.Error("close said that it was saved")
+	}
+	w.wantMounted(false)
+	if got := states.String(); !strings.Contains(got, "STOPPING=1\n") || !strings.Contains(got, "/slow") ||
+		strings.Count(got, "EXTEND_TIMEOUT_USEC=30000000\n") < 3 {
+		t.Errorf("systemd was told\n%s", got)
+	}
+	files, err := filepath.Glob(filepath.Join(dir, "slow.*.sealed"))
+	if err != nil || len(files) != 1 || !strings.Contains(log.String(), files[0]) {
+		t.Fatalf("kept: %q, %v; the log says\n%s", files, err, &log)
+	}
+	if got := w.must("decrypt", files[0]); got != "never saved" {
+		t.Errorf("kept: %q", got)
+	}
+}
+
+// TestSalvageDirBelowTheMount would wait for itself.
+func TestSalvageDirBelowTheMount(t *testing.T) {
+	w := newWorld(t)
+	w.want(w.run("mount", "s3://demo", w.dir, "--salvage-dir", filepath.Join(w.dir, "x")), exitUsage, `is below the mount itself; name a directory elsewhere`)
+}
+
+// TestDoctorSaysWhetherSalvageIsPossible, which no mount needs.
+func TestDoctorSaysWhetherSalvageIsPossible(t *testing.T) {
+	w := newWorld(t)
+	if text := w.must("doctor", "s3://demo/p"); !strings.Contains(text, "when a mount ends is kept in ") || !strings.Contains(text, "/state/salvage") {
+		t.Error(text)
+	}
+	w.server.Faults.Add(wire.Fault{Service: "kms", Op: "GenerateDataKey", Kind: wire.Answer, Status: 400, Code: "AccessDeniedException"})
+	if text := w.must("doctor", "s3://demo/p"); !strings.Contains(text, "when a mount ends will not be kept") || strings.Contains(text, "fail ") {
+		t.Error(text)
+	}
+}
+
+func TestEscapedPath(t *testing.T) {
+	for path, want := range map[string]string{
+		"/a/b c": "a%2Fb%20c", "/.hidden": "%2Ehidden", "/\x1b[2J": "%1B%5B2J", "/-rf": "-rf",
+	} {
+		if got := escapedPath(path); got != want {
+			t.Errorf("%q is %q, want %q", path, got, want)
+		}
+	}
+	if got := escapedPath("/" + strings.Repeat("ü", 100)); len(got) > escapedNames+2 || strings.HasPrefix(got, "C3") {
+		t.Errorf("%d bytes: %s", len(got), got)
+	}
+}
