@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -62,6 +63,7 @@ type Server struct {
 	addrs   [2]string
 	tls     *tls.Config // nil: plain HTTP
 	serving errgroup.Group
+	ahead   atomic.Int64 // nanoseconds that the clock is ahead
 	close   func() error // once
 
 	mu         sync.Mutex
@@ -116,7 +118,7 @@ func (s *Server) services() (err error) {
 		}
 	}
 	s.KMS, err = kms.New(kms.Options{
-		Identities: s.identity, Region: s.opts.Region, Account: Account, Dir: dirs["kms"], RateLimit: s.opts.RateLimit, GrantDelay: s.opts.GrantDelay,
+		Identities: s.identity, Region: s.opts.Region, Account: Account, Dir: dirs["kms"], Now: s.now, RateLimit: s.opts.RateLimit, GrantDelay: s.opts.GrantDelay,
 		Log: s.Log, Faults: s.Faults, Denials: s.Denials, Taps: s.Taps,
 	})
 	if err != nil {
@@ -124,7 +126,7 @@ func (s *Server) services() (err error) {
 	}
 	s.S3, err = s3.New(s3.Options{
 		KMS: s.KMS, Identities: s.identity, Region: s.opts.Region, Account: Account, Dir: dirs["s3"],
-		RequireTLS: s.opts.RequireTLS, Discard: s.opts.Discard, BucketKeyPeriod: s.opts.BucketKeyPeriod,
+		RequireTLS: s.opts.RequireTLS, Now: s.now, Discard: s.opts.Discard, BucketKeyPeriod: s.opts.BucketKeyPeriod,
 		Log: s.Log, Faults: s.Faults, Denials: s.Denials, Taps: s.Taps,
 	})
 	if err != nil {
@@ -170,6 +172,11 @@ func (s *Server) Env() []string {
 	}
 	return env
 }
+
+// SetClock puts the clocks of both services ahead of this machine's, or behind it.
+func (s *Server) SetClock(ahead time.Duration) { s.ahead.Store(int64(ahead)) }
+
+func (s *Server) now() time.Time { return time.Now().Add(time.Duration(s.ahead.Load())) }
 
 // AddIdentity lets another principal sign requests. Its ARN says to which account it belongs.
 func (s *Server) AddIdentity(id wire.Identity) {

@@ -41,6 +41,9 @@ func (e *Endpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		id := []string{randomHex(4), randomHex(2), randomHex(2), randomHex(2), randomHex(6)}
 		w.Header().Set("X-Amzn-Requestid", strings.Join(id, "-"))
 	}
+	if e.Verifier.Now != nil { // clients learn from it how much their clock differs
+		w.Header().Set("Date", e.Verifier.Now().UTC().Format(http.TimeFormat))
+	}
 	call := e.Classify(r)
 	a := newAnswer(w)
 	a.finish = e.Log.Begin(Request{
