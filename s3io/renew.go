@@ -8,8 +8,10 @@ import (
 	"net"
 	"net/http"
 	"sync"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/aws/smithy-go/middleware"
 )
@@ -86,6 +88,19 @@ func same(a, b aws.Credentials) bool {
 	return a.AccessKeyID == b.AccessKeyID && a.SecretAccessKey == b.SecretAccessKey && a.SessionToken == b.SessionToken
 }
 
+// maxSkew is from when on the SDK takes clocks for different; S3 allows 15 minutes.
+const maxSkew = 4 * time.Minute
+
+// misdated reports whether a refusal was given at another time than this machine's.
+func misdated(err error) bool {
+	var answer *awshttp.ResponseError
+	if !errors.As(err, &answer) || answer.Response == nil {
+		return false
+	}
+	there, err := http.ParseTime(answer.Response.Header.Get("Date"))
+	return err == nil && time.Since(there).Abs() > maxSkew
+}
+
 // again reports whether an operation is worth another try with other
 // credentials, after it came to err with those used. The n-th time that the
 // chain has none, where it had some before, it waits first.
@@ -96,6 +111,9 @@ func (c *credentials) again(ctx context.Context, used aws.Credentials, n int, er
 		had := c.had
 		c.mu.Unlock()
 		return had && pause(ctx, n) == nil
+	}
+	if n == 0 && status(err) == http.StatusForbidden && misdated(err) {
+		return true // the SDK knows the server's time by now; from an answer to HEAD it does not learn the reason
 	}
 	switch code(err) {
 	case "ExpiredToken", "ExpiredTokenException", "InvalidToken", "TokenRefreshRequired":
