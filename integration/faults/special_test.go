@@ -150,3 +150,29 @@ func TestMemoryIsShort(t *testing.T) {
 		harness.Equal(t, fmt.Sprint(i), s.Get(t, fmt.Sprint(i)), large)
 	}
 }
+
+// Clocks that differ by an hour, from the start or all at once, are no reason to
+// fail: answers tell the time.
+func TestClocksDiffer(t *testing.T) {
+	t.Parallel()
+	for name, at := range map[string]struct{ start, later time.Duration }{
+		"from the start": {time.Hour, time.Hour},
+		"all at once":    {0, time.Hour},
+		"back again":     {-time.Hour, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := sandboxed(t)
+			s.Sandbox.SetClock(at.start)
+			t.Cleanup(func() { s.Sandbox.SetClock(0) }) // for the harness's own client
+			m := s.Mount(t, "--attr-ttl", "0", "--timeout", impatient.String())
+			harness.Write(t, m.Path("f"), small)
+			s.Sandbox.SetClock(at.later)
+			harness.Want(t, m.Path("f"), small)
+			harness.Write(t, m.Path("g"), small)
+			harness.Must(t, os.Rename(m.Path("g"), m.Path("h")))
+			harness.Must(t, os.Remove(m.Path("f")))
+			m.Unmount()
+		})
+	}
+}
