@@ -17,6 +17,9 @@ import (
 // logVariable names the file that a certification is logged to.
 const logVariable = "KMSFS_TEST_BACKUP_LOG"
 
+// Certifying says whether this is a certification.
+func Certifying() bool { return os.Getenv(logVariable) != "" }
+
 // Record is one line of the log: one case on one server in one mode.
 type Record struct {
 	Commit  string       `json:"commit"` // "+" at its end: files were changed since

@@ -51,14 +51,15 @@ store() {
 	kill -KILL $holder
 	exec 9>&-
 	fails wait $holder
-	[ -d "$lock" ]
+	[ "$(find "$lock" -type f | wc -l)" = 1 ]
 }
 
 check() {
-	# Whoever does not trust that the host's name is its own does not remove the lock.
-	fails env BORG_HOSTNAME_IS_UNIQUE=no borg --lock-wait 1 list 2>"$SCRATCH/refused"
+	[ "$(find "$lock" -type f | wc -l)" = 1 ]
+	# Another host cannot know that it is stale.
+	fails env BORG_HOST_ID=another borg --lock-wait 1 list 2>"$SCRATCH/refused"
 	grep -q 'Failed to create/acquire the lock' "$SCRATCH/refused"
-	borg break-lock
+	BORG_HOST_ID=another borg break-lock
 	[ ! -d "$lock" ]
 	[ "$(borg list --short | sort | tr '\n' ' ')" = 'first held one second two ' ]
 	borg check --verify-data

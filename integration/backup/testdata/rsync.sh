@@ -49,6 +49,7 @@ store() {
 
 	# A large file that changed in its middle is changed there; one that grew is continued.
 	printf 'changed again' | dd of="$SCRATCH/changed/big/noise-0" bs=1 seek=2000000 conv=notrunc status=none
+	touch -d 2021-01-01 "$SCRATCH/changed/big/noise-0" # its size is the same, and the second may be
 	transferred 1 -aHAX --inplace --no-whole-file "$SCRATCH/changed/" "$tree/"
 	sent=$(sed -n 's/^Literal data: \([0-9,]*\) bytes$/\1/p' "$SCRATCH/stats" | tr -d ,)
 	[ "$sent" -gt 0 ]
