@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/kmsfs/kmsfs/integration/crash"
 	"github.com/kmsfs/kmsfs/integration/faults"
 	"github.com/kmsfs/kmsfs/integration/harness"
 	"github.com/kmsfs/kmsfs/integration/suite"
@@ -14,6 +15,7 @@ import (
 
 func TestMain(m *testing.M) {
 	faults.BecomeAgent()
+	crash.Play()
 	harness.Main(m)
 }
 
