@@ -20,7 +20,7 @@ import (
 func TestManyOpenFiles(t *testing.T) {
 	n := number(t, "KMSFS_TEST_LOAD_OPEN", 1000)
 	allowDescriptors(t, uint64(n)+1000)
-	each(t, time.Duration(n)*20*time.Millisecond, func(t *testing.T, srv *harness.Server) {
+	each(t, time.Duration(n)*60*time.Millisecond, func(t *testing.T, srv *harness.Server) {
 		m := srv.Mount(t, memoryFlag)
 		before := look(t, m)
 		o := &open{t: t, files: make([]*os.File, n), dir: m.Path("d")}
