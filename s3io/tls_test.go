@@ -18,16 +18,16 @@ func TestTLSIsDemandedAndProven(t *testing.T) {
 	for name, c := range map[string]struct {
 		trusted bool
 		host    string
-		config  tls.Config
+		config  *tls.Config
 		asked   bool
 	}{
 		"proven":        {trusted: true, host: "127.0.0.1", asked: true},
 		"unknown":       {host: "127.0.0.1"},
 		"another's":     {trusted: true, host: "localhost"}, // the certificate names example.com and 127.0.0.1
-		"TLS 1.1":       {trusted: true, host: "127.0.0.1", config: tls.Config{MinVersion: tls.VersionTLS10, MaxVersion: tls.VersionTLS11}},
-		"only TLS 1.2":  {trusted: true, host: "127.0.0.1", config: tls.Config{MaxVersion: tls.VersionTLS12}, asked: true},
-		"only TLS 1.3":  {trusted: true, host: "127.0.0.1", config: tls.Config{MinVersion: tls.VersionTLS13}, asked: true},
-		"no encryption": {trusted: true, host: "127.0.0.1", config: tls.Config{MaxVersion: tls.VersionTLS12, CipherSuites: []uint16{tls.TLS_RSA_WITH_RC4_128_SHA}}},
+		"TLS 1.1":       {trusted: true, host: "127.0.0.1", config: &tls.Config{MinVersion: tls.VersionTLS10, MaxVersion: tls.VersionTLS11}},
+		"only TLS 1.2":  {trusted: true, host: "127.0.0.1", config: &tls.Config{MaxVersion: tls.VersionTLS12}, asked: true},
+		"only TLS 1.3":  {trusted: true, host: "127.0.0.1", config: &tls.Config{MinVersion: tls.VersionTLS13}, asked: true},
+		"no encryption": {trusted: true, host: "127.0.0.1", config: &tls.Config{MaxVersion: tls.VersionTLS12, CipherSuites: []uint16{tls.TLS_RSA_WITH_RC4_128_SHA}}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			asked := make(chan string, 100)
@@ -35,7 +35,7 @@ func TestTLSIsDemandedAndProven(t *testing.T) {
 				asked <- r.Method
 				w.WriteHeader(http.StatusForbidden)
 			}))
-			server.TLS = &c.config
+			server.TLS = c.config
 			server.StartTLS()
 			defer server.Close()
 			o := Options{Bucket: "demo", Endpoint: strings.Replace(server.URL, "127.0.0.1", c.host, 1), PathStyle: true, LookupTimeout: testTime}
