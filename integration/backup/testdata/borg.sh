@@ -14,6 +14,9 @@ held() {
 	until_true test -d "$lock"
 }
 
+# known_times DIR: borg knows no times before 1970 and after 2038, and changes them.
+known_times() { find "$1" \( ! -newermt @0 -o -newermt @2147483646 \) -exec touch -hd @1000000000 {} +; }
+
 extracted() { # ARCHIVE DIR
 	mkdir "$SCRATCH/extracted" && cd "$SCRATCH/extracted"
 	borg extract "::$1"
@@ -23,8 +26,11 @@ extracted() { # ARCHIVE DIR
 
 store() {
 	borg init --encryption repokey
-	borg create --compression lz4 ::one "$DATA"
+	cp -a "$DATA" "$SCRATCH/tree"
+	known_times "$SCRATCH/tree"
+	borg create --compression lz4 ::one "$SCRATCH/tree"
 	change
+	known_times "$SCRATCH/changed"
 	borg create --compression lz4 ::two "$SCRATCH/changed"
 	borg check --verify-data
 	# The lock is a directory that is renamed into place: onto another that is not empty that fails.
@@ -63,9 +69,9 @@ check() {
 	[ ! -d "$lock" ]
 	[ "$(borg list --short | sort | tr '\n' ' ')" = 'first held one second two ' ]
 	borg check --verify-data
-	extracted one "$DATA"
+	extracted one "$SCRATCH/tree"
 	before=$(du -s --apparent-size "$BORG_REPO/data" | cut -f1)
-	borg delete ::first ::second ::held
+	borg delete ::first second held
 	borg prune --keep-last 1
 	borg compact
 	[ "$(du -s --apparent-size "$BORG_REPO/data" | cut -f1)" -lt "$before" ]
