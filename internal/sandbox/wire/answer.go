@@ -39,7 +39,7 @@ func (a *answer) WriteHeader(status int) {
 		if a.edit != nil {
 			a.edit(a.Header())
 		}
-		if a.short >= 0 {
+		if n, err := strconv.ParseInt(a.Header().Get("Content-Length"), 10, 64); a.short >= 0 && (err != nil || n > a.short) {
 			a.Header().Set("Content-Length", strconv.FormatInt(a.short, 10))
 		}
 	}
