@@ -123,7 +123,7 @@ func (c Case) call(t *testing.T, step string, size int, env ...string) {
 	harness.Must(t, err)
 	defer trace.Close()
 	// In a function whose call is tested, bash ignores "set -e": it is called by itself.
-	cmd := exec.CommandContext(ctx, "bash", "-euo", "pipefail", "-c", `source "$1"; source "$2"; cd "$SCRATCH"; set -x; "$3"`,
+	cmd := exec.CommandContext(ctx, "bash", "-euo", "pipefail", "-c", `PS4='+ ${SECONDS}s '; source "$1"; source "$2"; cd "$SCRATCH"; set -x; "$3"`,
 		c.Name, filepath.Join(filepath.Dir(c.path), "common.bash"), c.path, step)
 	cmd.Env = append(env, "PATH="+os.Getenv("PATH"), "LC_ALL=C.UTF-8", "TZ=UTC", "BASH_XTRACEFD=3")
 	cmd.ExtraFiles = []*os.File{trace}
@@ -132,14 +132,14 @@ func (c Case) call(t *testing.T, step string, size int, env ...string) {
 	cmd.WaitDelay = 10 * time.Second
 	begin := time.Now()
 	out, err := cmd.CombinedOutput()
-	t.Logf("%s took %v", step, time.Since(begin).Round(time.Millisecond))
+	did, _ := os.ReadFile(trace.Name())
+	t.Logf("%s took %v; its commands, with seconds:\n%s", step, time.Since(begin).Round(time.Millisecond), lastLines(did, 200)) // shown if the test fails
 	if err != nil {
 		var exit *exec.ExitError
 		if errors.As(err, &exit) && exit.ExitCode() == 127 {
 			t.Errorf("a program is missing: install %s with scripts/deps", c.Packages)
 		}
-		did, _ := os.ReadFile(trace.Name())
-		t.Errorf("%s of %s: %v\n%s\nits last commands:\n%s", step, c.Name, err, lastLines(out, 100), lastLines(did, 25))
+		t.Errorf("%s of %s: %v\n%s", step, c.Name, err, lastLines(out, 100))
 	}
 	if left := group(cmd.Process.Pid); left != nil {
 		t.Errorf("%s leaves processes behind: %q", step, left)

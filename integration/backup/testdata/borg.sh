@@ -32,7 +32,6 @@ store() {
 	change
 	known_times "$SCRATCH/changed"
 	borg create --compression lz4 ::two "$SCRATCH/changed"
-	borg check --verify-data
 	# The lock is a directory that is renamed into place: onto another that is not empty that fails.
 	mkdir "$MOUNT/mine" "$MOUNT/theirs"
 	touch "$MOUNT/mine/a" "$MOUNT/theirs/b"
@@ -79,9 +78,6 @@ check() {
 	borg check --verify-data
 	extracted two "$SCRATCH/changed"
 	# A repository that lost a segment is not called whole.
-	segment=$(find "$BORG_REPO/data" -type f -size +100k -print -quit)
-	mv "$segment" "$SCRATCH/segment"
+	rm "$(find "$BORG_REPO/data" -type f -size +100k -print -quit)"
 	fails borg check
-	cp "$SCRATCH/segment" "$segment"
-	borg check --verify-data
 }
