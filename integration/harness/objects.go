@@ -54,10 +54,14 @@ func (s *Server) Get(t testing.TB, key string) []byte {
 	return s.Open(t, key, body)
 }
 
-// Raw reads one object as it is stored.
-func (s *Server) Raw(t testing.TB, key string) []byte {
+// Raw reads one object as it is stored. Each of edit may change the request.
+func (s *Server) Raw(t testing.TB, key string, edit ...func(*s3.GetObjectInput)) []byte {
 	t.Helper()
-	out, err := s.S3.GetObject(context.Background(), &s3.GetObjectInput{Bucket: &s.Bucket, Key: aws.String(s.Prefix + key)})
+	in := &s3.GetObjectInput{Bucket: &s.Bucket, Key: aws.String(s.Prefix + key)}
+	for _, f := range edit {
+		f(in)
+	}
+	out, err := s.S3.GetObject(context.Background(), in)
 	if err != nil {
 		t.Fatalf("get %s: %v", key, err)
 	}
