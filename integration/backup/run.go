@@ -123,7 +123,8 @@ func (c Case) call(t *testing.T, step string, size int, env ...string) {
 	harness.Must(t, err)
 	defer trace.Close()
 	// In a function whose call is tested, bash ignores "set -e": it is called by itself.
-	cmd := exec.CommandContext(ctx, "bash", "-euo", "pipefail", "-c", `PS4='+ ${SECONDS}s '; source "$1"; source "$2"; cd "$SCRATCH"; set -x; "$3"`,
+	// Under nohup, bash could not trap SIGHUP.
+	cmd := exec.CommandContext(ctx, "env", "--default-signal", "bash", "-euo", "pipefail", "-c", `PS4='+ ${SECONDS}s '; source "$1"; source "$2"; cd "$SCRATCH"; set -x; "$3"`,
 		c.Name, filepath.Join(filepath.Dir(c.path), "common.bash"), c.path, step)
 	cmd.Env = append(env, "PATH="+os.Getenv("PATH"), "LC_ALL=C.UTF-8", "TZ=UTC", "BASH_XTRACEFD=3")
 	cmd.ExtraFiles = []*os.File{trace}
