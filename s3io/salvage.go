@@ -26,8 +26,10 @@ func (b *Bucket) GivenUp() bool { return b.ctx.Err() != nil }
 // without it.
 var ErrBase = errors.New("read what was not changed")
 
-// keep holds a part on that came to nothing.
+// keep holds a part on that came to nothing. Nobody is to wait for its memory: the
+// Writer itself may, and takes it back only then.
 func (s *session) keep(p *pages) {
+	p.stay()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.unsent = append(s.unsent, p)
@@ -75,12 +77,16 @@ func (r Remains) Whole() bool { return len(r.Over) == 0 && len(r.Lost) == 0 }
 // Salvage writes what the file has now to dst, also after a failure if Hold was
 // called before. What is in the base alone is read by fromBase, or left out if that
 // is nil. The error is ErrNotHeld where what was written was dropped already.
-// Nothing of the Writer changes; it waits for a commit under way as long as ctx.
+// Nothing of the Writer changes; it waits for a commit under way as long as ctx, and
+// after a failure for requests that have not ended.
 func (w *Writer) Salvage(ctx context.Context, dst io.Writer, fromBase func(base Object, p []byte, off int64) error) (Remains, error) {
 	if err := w.lock(ctx); err != nil {
 		return Remains{}, err
 	}
 	defer w.unlock()
+	if w.Err() != nil {
+		w.discard() // what fail has in the background may come later
+	}
 	if w.gone {
 		return Remains{}, ErrNotHeld
 	}

@@ -2,8 +2,11 @@ package s3io
 
 import (
 	"bytes"
+	"context"
 	"errors"
+	"sync"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -153,4 +156,83 @@ func TestSalvageAfterGiveUp(t *testing.T) {
 		t.Errorf("%+v", remains)
 	}
 	w.Abort()
+}
+
+// TestAWriterThatHoldsWhatFailedDoesNotWaitForIt: what failed and is held on frees no
+// memory, so that a write which waits for memory must not wait for that.
+func TestAWriterThatHoldsWhatFailedDoesNotWaitForIt(t *testing.T) {
+	inBoth(t, func(t *testing.T, m mode) {
+		r := m.rig(t, Options{Memory: 16 * m.inMemory(minPart), PartSize: minPart})
+		begin := r.hold(t, "CreateMultipartUpload")
+		w := r.b.NewWriter("file", nil, Condition{})
+		w.Hold()
+		defer w.Abort()
+		want := randomBytes(1, 5*minPart)
+		mustWrite(t, w, want[:4*minPart], 0) // all there is
+		done := make(chan error, 1)
+		go func() {
+			_, err := w.WriteAt(t.Context(), want[4*minPart:], 4*minPart)
+			done <- err
+		}()
+		mem := r.b.writes.mem
+		waitFor(t, func() bool {
+			mem.mu.Lock()
+			defer mem.mu.Unlock()
+			return len(mem.waiters) > 0
+		})
+		r.refuse()
+		begin.release()
+		select {
+		case <-done:
+		case <-time.After(20 * time.Second):
+			t.Fatal("the write hangs")
+		}
+		if _, err := w.Commit(t.Context(), Attrs{}); KindOf(err) != Permission {
+			t.Fatalf("commit: %v", err)
+		}
+		got, remains := salvaged(t, r, w, false)
+		if !remains.Whole() || !bytes.Equal(got, want[:remains.Size]) {
+			t.Errorf("%d bytes, %+v", len(got), remains)
+		}
+	})
+}
+
+// asked is a context that tells when it is waited for.
+type asked struct {
+	context.Context
+	once func()
+}
+
+func (a asked) Done() <-chan struct{} { a.once(); return a.Context.Done() }
+
+// TestSalvageFindsWhatFailsMeanwhile: Salvage may come before the Writer itself has
+// taken back what could not be sent.
+func TestSalvageFindsWhatFailsMeanwhile(t *testing.T) {
+	r := newRig(t, Options{PartSize: minPart})
+	begin := r.hold(t, "CreateMultipartUpload")
+	w := r.b.NewWriter("file", nil, Condition{})
+	w.Hold()
+	defer w.Abort()
+	want := randomBytes(1, 3*minPart)
+	mustWrite(t, w, want, 0)
+	w.op <- struct{}{}
+	waits := make(chan struct{})
+	ctx := asked{t.Context(), sync.OnceFunc(func() { close(waits) })}
+	var got bytes.Buffer
+	remains := make(chan Remains, 1)
+	go func() {
+		found, err := w.Salvage(ctx, &got, nil)
+		if err != nil {
+			t.Error(err)
+		}
+		remains <- found
+	}()
+	<-waits
+	r.refuse()
+	begin.release()
+	waitFor(t, func() bool { return w.Err() != nil })
+	w.unlock()
+	if found := <-remains; !found.Whole() || !bytes.Equal(got.Bytes(), want) {
+		t.Errorf("%d of %d bytes, %+v", got.Len(), len(want), found)
+	}
 }
