@@ -117,7 +117,8 @@ func (c *credentials) again(ctx context.Context, used aws.Credentials, n int, er
 	}
 	switch code(err) {
 	case "ExpiredToken", "ExpiredTokenException", "InvalidToken", "TokenRefreshRequired":
-		return c.replaced(ctx, used)
+		// More than once they cannot be over by chance, as for a server with a wrong clock.
+		return (n == 0 || pause(ctx, n) == nil) && c.replaced(ctx, used)
 	}
 	return false
 }
