@@ -51,9 +51,17 @@ servers: deps ## Build the third-party servers of the integration tests into .bi
 fuzz: deps ## Fuzz every target for FUZZTIME (30s)
 	@scripts/fuzz $(FUZZTIME)
 
-soak: deps ## Run random programs for SOAKTIME (10m), and count the requests for changes of a file of 1 GiB
+soak: deps ## Random programs, crashes and load for SOAKTIME (10m) each, real outages, and what is large: hours, and 20 GB of disk
 	KMSFS_TEST_MODE='sse envelope' KMSFS_TEST_MODEL_TIME=$(SOAKTIME) go test -v -count=1 -timeout 90m -run TestModel ./integration/posix
 	KMSFS_TEST_LARGE_MIB=1024 go test -count=1 -timeout 30m -run TestRequests ./integration
+	KMSFS_TEST_CRASH_TIME=$(SOAKTIME) go test -count=1 -timeout 90m -run TestRandomMoments ./integration/crash
+	for mode in sse envelope both; do \
+		KMSFS_TEST_MODE=$$mode go test -count=1 -timeout 60m -run 'TestEveryRequest|TestRecovery' ./integration/crash; \
+		KMSFS_TEST_MODE=$$mode KMSFS_TEST_OUTAGE=60s go test -count=1 -timeout 30m ./integration/faults; \
+	done
+	KMSFS_TEST_MODE='sse envelope' KMSFS_TEST_LOAD_TIME=$(SOAKTIME) KMSFS_TEST_LOAD_FILES=100000 KMSFS_TEST_LOAD_OPEN=10000 KMSFS_TEST_LOAD_GIB=100 \
+		go test -v -count=1 -timeout 180m ./integration/load
+	KMSFS_TEST_MODE='sse envelope both' KMSFS_TEST_BACKUP_MIB=5120 go test -v -count=1 -timeout 300m -run TestBackup ./integration/backup
 
 bench: deps servers ## Measure against the SDK alone on MinIO, all files on tmpfs
 	@dir=$$(mktemp -d /dev/shm/kmsfs-bench-XXXXXX); trap 'rm -rf "$$dir"' EXIT; \
