@@ -3,7 +3,8 @@
 # certifies: init, backup, incremental backup, check --read-data, forget and prune, restore, a stale lock found and removed, a live one respected; a mount as the source
 export RESTIC_REPOSITORY=$MOUNT/repository RESTIC_PASSWORD=test RESTIC_CACHE_DIR=$SCRATCH/cache
 
-locks() { ls "$RESTIC_REPOSITORY/locks"; }
+# locks: those that are there, not what restic is writing still.
+locks() { find "$RESTIC_REPOSITORY/locks" -type f ! -name '*-tmp-*'; }
 
 # held: has a backup hold its lock. Its input does not end before let_go.
 held() {
