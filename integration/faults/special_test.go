@@ -176,3 +176,52 @@ func TestClocksDiffer(t *testing.T) {
 		})
 	}
 }
+
+// Listings that are older than what was done: no content is lost or mixed, nobody
+// is told of a conflict, and what is asked for by name is there.
+func TestStaleListings(t *testing.T) {
+	t.Parallel()
+	s := sandboxed(t)
+	m := s.Mount(t)
+	write := func(name string, content []byte) { harness.Write(t, m.Path("d", name), content) }
+	harness.Must(t, os.Mkdir(m.Path("d"), 0o755))
+	for _, name := range []string{"kept", "removed", "renamed"} {
+		write(name, small)
+	}
+	m.Unmount()
+	fresh, err := s.Sandbox.S3.StaleListings(s.Bucket)
+	harness.Must(t, err)
+	m = s.Mount(t)
+	write("new", medium)
+	write("kept", medium)
+	harness.Must(t, os.Remove(m.Path("d/removed")))
+	harness.Must(t, os.Rename(m.Path("d/renamed"), m.Path("d/other")))
+	check := func() {
+		t.Helper()
+		for name, want := range map[string][]byte{"kept": medium, "new": medium, "other": small} {
+			harness.Want(t, m.Path("d", name), want)
+		}
+		for _, name := range []string{"removed", "renamed"} {
+			_, err := os.ReadFile(m.Path("d", name))
+			harness.WantErrno(t, "read what is gone", err, syscall.ENOENT)
+		}
+	}
+	check()
+	m.Unmount()
+	m = s.Mount(t)
+	check()
+	harness.WantErrno(t, "rmdir", syscall.Rmdir(m.Path("d")), syscall.ENOTEMPTY)
+	f, err := os.OpenFile(m.Path("d/kept"), os.O_WRONLY|os.O_APPEND, 0)
+	harness.Must(t, err)
+	_, err = f.Write(small)
+	harness.Must(t, errors.Join(err, f.Close()))
+	fresh()
+	m.Unmount()
+	m = s.Mount(t, "--read-only")
+	harness.Want(t, m.Path("d/kept"), append(bytes.Clone(medium), small...))
+	names, err := os.ReadDir(m.Path("d"))
+	harness.Must(t, err)
+	if len(names) != 3 {
+		t.Errorf("found %v", names)
+	}
+}

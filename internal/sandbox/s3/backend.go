@@ -59,6 +59,7 @@ func (b backend) ListBucket(_ context.Context, name string, prefix *gofakes3.Pre
 		most = min(most, limit)
 	}
 	err := b.s.store.view(name, func(bucket *bucket) error {
+		bucket = b.s.listed(name, bucket)
 		gone := func(key string) bool { return bucket.current(key) == nil }
 		p := pageOf(bucket.keys, prefix.Prefix, prefix.Delimiter, at.Marker, int(most), gone)
 		for _, key := range p.names {

@@ -51,6 +51,7 @@ type Server struct {
 	meetings meetings
 
 	pageSize atomic.Int64 // see LimitPages
+	stale    sync.Map     // *bucket by name; see StaleListings
 
 	mu         sync.Mutex
 	expect     *Expectation
