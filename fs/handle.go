@@ -72,10 +72,18 @@ func (h *writeHandle) Write(ctx context.Context, data []byte, off int64) (uint32
 			done += more
 		}
 	}
-	if done > 0 && isKind(err, s3io.NoSpace) {
+	if done > 0 && isKind(err, s3io.NoSpace) && !n.mapped() {
 		err = nil // the caller must know what was taken: the next write tells why it was not all
 	}
 	return uint32(done), n.f.answerCommit("write", n.f.path(n), err)
+}
+
+// mapped reports whether a write may come from a mapping. Of these the kernel does not
+// look at how much was taken: less than all has to be an error.
+func (n *file) mapped() bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.keeps
 }
 
 func (n *file) write(ctx context.Context, data []byte, off int64) (int, error) {
