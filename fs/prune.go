@@ -117,7 +117,7 @@ func idleLocked(n node) (known time.Time, ok bool) {
 	case *file:
 		n.mu.Lock()
 		defer n.mu.Unlock()
-		return n.checked, n.opens == 0
+		return n.checked, n.opens == 0 && n.late == nil // which the next open is to be told
 	case *dir:
 		n.mu.Lock()
 		defer n.mu.Unlock()

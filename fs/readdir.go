@@ -239,15 +239,19 @@ func (h *dirHandle) lookup(ctx context.Context, name string) (node, error) {
 			return d.f.kept(n), nil
 		}
 	}
-	got, err := found{h.batch[i].kind, h.batch[i].obj}, error(nil)
-	if d.lacksHead(h.batch[i]) {
+	e := h.batch[i]
+	got, err := found{e.kind, e.obj}, error(nil)
+	if d.lacksHead(e) {
 		if h.withholds(i) {
 			return nil, nil
 		}
 		if h.ahead == nil {
 			h.ahead = d.lookAhead(h.ctx, h.batch[i:], i)
 		}
-		got, err = h.ahead.wait(ctx, i, h.batch[i])
+		got, err = h.ahead.wait(ctx, i, e)
+	}
+	if e.kind == isDir && d.f.o.PosixAttrs && !h.ahead.has(i) {
+		return d.find(ctx, name) // it was known when the others were asked for, or is now
 	}
 	if err == nil && d.f.o.PosixAttrs && got.kind == isFile && !got.obj.Head {
 		got.obj, err = d.f.head(ctx, got.obj)
@@ -347,9 +351,12 @@ func (d *dir) lacksHead(e entry) bool {
 	return e.kind == isDir || !d.f.heads.has(e.obj)
 }
 
+// has reports whether S3 was asked for the entry with index i.
+func (a *ahead) has(i int) bool { return a != nil && i >= a.first && a.results[i-a.first].done != nil }
+
 // wait returns what S3 has for the entry with index i of the batch.
 func (a *ahead) wait(ctx context.Context, i int, e entry) (found, error) {
-	if i < a.first || a.results[i-a.first].done == nil {
+	if !a.has(i) {
 		return found{e.kind, e.obj}, nil
 	}
 	r := &a.results[i-a.first]
