@@ -272,6 +272,7 @@ func (d *dir) rmdir(ctx context.Context, name string) error {
 	d.lost(name)
 	d.f.tree.Lock()
 	d.f.buryLocked(sub)
+	sub.removed = true
 	d.f.tree.Unlock()
 	return nil
 }

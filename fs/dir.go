@@ -22,6 +22,8 @@ type dir struct {
 	kids map[string]node // guarded by FS.tree
 	gate gate            // held over requests that write the marker
 
+	removed bool // by rmdir; guarded by FS.tree
+
 	looked atomic.Uint64 // lookups by name; see wishes
 
 	mu      sync.Mutex  // guards the fields below; never held over I/O

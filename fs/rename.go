@@ -93,7 +93,7 @@ func (n *file) relocate(ctx context.Context, from, to place, over *file, noRepla
 		second.mark(+1)
 		defer second.mark(-1)
 	}
-	if !from.has(n) {
+	if !from.has(n) || to.d.isRemoved() { // the caller may have been killed, and no longer hold their names
 		return gone(from.name)
 	}
 	if over != nil && !to.has(over) {

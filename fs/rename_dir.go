@@ -18,7 +18,7 @@ func (d *dir) relocate(ctx context.Context, from, to place, over *dir, p *progre
 		return err
 	}
 	defer unlock()
-	if !from.has(d) {
+	if !from.has(d) || to.d.isRemoved() { // the caller may have been killed, and no longer hold their names
 		return gone(from.name)
 	}
 	if over != nil && !to.has(over) {

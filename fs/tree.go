@@ -122,6 +122,18 @@ func (p place) has(n node) bool {
 	return !l.dead && l.up == p.d && l.name == p.name
 }
 
+// isRemoved reports whether the directory was removed here, or one that it is in.
+func (d *dir) isRemoved() bool {
+	d.f.tree.RLock()
+	defer d.f.tree.RUnlock()
+	for at := d; at != nil; at = at.up {
+		if at.removed {
+			return true
+		}
+	}
+	return false
+}
+
 // adoptLocked puts n under name in d. A node that is there already, a file
 // that somebody else replaced, leaves its inode number to n.
 func (d *dir) adoptLocked(ctx context.Context, name string, n node) {
