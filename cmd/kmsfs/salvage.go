@@ -1,7 +1,6 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -28,6 +27,7 @@ const (
 	baseTimeout  = 20 * time.Second // how long what was not changed may take to be read
 	maxBase      = 1 << 30          // bytes of it that are read
 	escapedNames = 120              // bytes of the path in the name of a file
+	keptAtOnce   = 16               // files that are open, and in memory with a frame or two
 )
 
 // salvage keeps what a mount cannot save, as envelope files in a directory of this
@@ -41,9 +41,10 @@ type salvage struct {
 	own     bool            // keys is closed with the salvage
 	asked   chan struct{}   // closed when the first question to KMS is answered
 	cancel  context.CancelFunc
-	mu      sync.Mutex // guards the fields below
-	refused error      // why KMS has given no data key; nil if it has
-	adrift  time.Time  // when S3 was last found not to answer
+	turns   chan struct{} // of those who keep something
+	mu      sync.Mutex    // guards the fields below
+	refused error         // why KMS has given no data key; nil if it has
+	adrift  time.Time     // when S3 was last found not to answer
 }
 
 // errNoKMSKey is why nothing can be kept where S3 encrypts under keys of its own.
@@ -52,7 +53,8 @@ var errNoKMSKey = errors.New("there is no KMS key of your own to encrypt it unde
 // newSalvage prepares for what the mount of c cannot save, by a data key that is kept
 // from now on: that of envelope mode, or one that is asked for in the background.
 func newSalvage(ctx context.Context, c *config, b *s3io.Bucket, log *slog.Logger) *salvage {
-	s := &salvage{dir: c.run.salvageDir, source: c.source, log: log, asked: make(chan struct{}), cancel: func() {}}
+	s := &salvage{dir: c.run.salvageDir, source: c.source, log: log, asked: make(chan struct{}), cancel: func() {},
+		turns: make(chan struct{}, keptAtOnce)}
 	switch {
 	case c.s3.ReadOnly:
 		s.why = errors.New("the mount is read-only")
@@ -177,6 +179,12 @@ func (s *salvage) keep(ctx context.Context, u fs.Unsaved) (where string, err err
 	if err := s.possible(ctx); err != nil {
 		return "", err
 	}
+	select { // an outage makes thousands fail at once
+	case s.turns <- struct{}{}:
+		defer func() { <-s.turns }()
+	case <-ctx.Done():
+		return "", ctx.Err()
+	}
 	m := manifest{
 		Bucket: s.source.bucket, Path: u.Path, Time: time.Now().UTC(), Reason: u.Reason.Error(),
 		ETag: u.Base.ETag, Version: u.Base.VersionID,
@@ -203,7 +211,10 @@ func (s *salvage) keep(ctx context.Context, u fs.Unsaved) (where string, err err
 	}
 	name := filepath.Join(s.dir, escapedPath(u.Path)+m.Time.Format(".20060102T150405Z.")+strings.ToLower(f.random)+kind)
 	m.File = filepath.Base(name)
-	if err := errors.Join(s.describe(name+".json", m), f.rename(name)); err != nil {
+	if err = s.describe(name+".json", m); err != nil {
+		return "", err
+	}
+	if err = f.rename(name); err != nil {
 		return "", err
 	}
 	s.log.Debug("kept", "path", u.Path, "file", name)
@@ -212,7 +223,11 @@ func (s *salvage) keep(ctx context.Context, u fs.Unsaved) (where string, err err
 
 // told says where what m describes is, and what of it is nowhere.
 func told(name string, m manifest) (where string, err error) {
-	where = fmt.Sprintf("%s (open it with: kmsfs decrypt %s -o %s)", name, name, cmp.Or(filepath.Base(m.Path), "FILE"))
+	out := filepath.Base(m.Path)
+	if escaped(out) != out { // others named it, and what is printed here goes to a shell
+		out = "FILE"
+	}
+	where = fmt.Sprintf("%s (open it with: kmsfs decrypt %s -o %s)", name, name, out)
 	if !m.Whole {
 		where += fmt.Sprintf(", whose content is but a part of the file; %s.json says which", name)
 	}
@@ -271,7 +286,7 @@ func (s *salvage) describe(name string, m manifest) error {
 
 // escapedPath makes a file name of a path: readable, and not too long.
 func escapedPath(path string) string {
-	name := url.PathEscape(strings.Trim(path, "/"))
+	name := escaped(strings.Trim(path, "/"))
 	if strings.HasPrefix(name, ".") {
 		name = "%2E" + name[1:]
 	}
@@ -280,6 +295,9 @@ func escapedPath(path string) string {
 	}
 	return name
 }
+
+// escaped leaves nothing in name that means something to a shell.
+func escaped(name string) string { return strings.ReplaceAll(url.QueryEscape(name), "+", "%20") }
 
 // below says whether path lies in dir, or is it. Both are absolute.
 func below(path, dir string) bool {

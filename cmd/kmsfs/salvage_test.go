@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"net"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -83,6 +84,30 @@ func TestDoctorSaysWhetherSalvageIsPossible(t *testing.T) {
 	w.server.Faults.Add(wire.Fault{Service: "kms", Op: "GenerateDataKey", Kind: wire.Answer, Status: 400, Code: "AccessDeniedException"})
 	if text := w.must("doctor", "s3://demo/p"); !strings.Contains(text, "when a mount ends will not be kept") || strings.Contains(text, "fail ") {
 		t.Error(text)
+	}
+}
+
+// TestToldCanBePasted: whoever names a file of the mount does not get a command run by
+// whoever opens what was kept of it.
+func TestToldCanBePasted(t *testing.T) {
+	for _, path := range []string{"/plain.txt", "/a b", "/x; touch owned", "/it's $(touch owned) `touch owned` & touch owned", "/a&touch=$HOME", "/-rf"} {
+		dir := t.TempDir()
+		name := filepath.Join(dir, escapedPath(path)+".sealed")
+		where, err := told(name, manifest{Path: path, Whole: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, command, _ := strings.Cut(where, "open it with: ")
+		shell := exec.Command("sh", "-c", `kmsfs() { printf '%s\n' "$@"; }; `+strings.TrimSuffix(command, ")"))
+		shell.Dir = dir
+		out, err := shell.CombinedOutput()
+		file := "FILE"
+		if path == "/plain.txt" || path == "/-rf" {
+			file = path[1:]
+		}
+		if want := "decrypt\n" + name + "\n-o\n" + file + "\n"; err != nil || string(out) != want {
+			t.Errorf("%s: %v\n%s", command, err, out)
+		}
 	}
 }
 
