@@ -14,9 +14,10 @@
 //	SIZE_MIB  8, or what KMSFS_TEST_BACKUP_MIB says
 //	KMSFS     the binary
 //
-// CI runs all scripts at once on one mount. A certification, which
-// KMSFS_TEST_BACKUP_LOG asks for, runs them one after the other, each on a
-// server of its own, and adds a line to that file for each (see [Record]). The
+// CI runs the scripts beside each other on one mount. Where there is much data
+// they run one after the other, each on a server of its own, and so does a
+// certification, which KMSFS_TEST_BACKUP_LOG asks for: it adds a line to that
+// file for each (see [Record]). KMSFS_TEST_BACKUP_CASES chooses scripts. The
 // table of the documentation is made from docs/COMPATIBILITY.log, and a test
 // fails if it is not.
 package backup

@@ -40,7 +40,7 @@ const (
 	Failed = "failed"
 )
 
-// record adds a line to the log when the test has ended and cleaned up. What the
+// record adds a line to the log, if there is one, when the test has ended and cleaned up. What the
 // result names until then is in it.
 func record(t *testing.T, c Case, mode harness.Mode, size int) *Record {
 	t.Helper()
@@ -52,6 +52,9 @@ func record(t *testing.T, c Case, mode harness.Mode, size int) *Record {
 		r.Seconds = time.Since(r.Date).Round(100 * time.Millisecond).Seconds()
 		if t.Failed() {
 			r.Outcome = Failed
+		}
+		if !Certifying() {
+			return
 		}
 		line, err := json.Marshal(r)
 		harness.Must(t, err)

@@ -13,6 +13,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/kmsfs/kmsfs/integration/harness"
 )
 
@@ -47,7 +49,7 @@ func Run(t *testing.T, mode harness.Mode, start func(testing.TB) *harness.Server
 	}
 	all, size := Cases(t, names...), Size(t)
 	data := makeData(t, size)
-	if !Certifying() {
+	if !Certifying() && size <= 64 { // else together they want more room than there may be
 		run(t, start(t).In(t, mode), data, size, all)
 		return
 	}
@@ -74,17 +76,22 @@ func run(t *testing.T, srv *harness.Server, data string, size int, all []Case) {
 	for _, step := range []string{"store", "check"} {
 		m := srv.MountAt(t, dir, "--allow-other")
 		t.Run(step, func(t *testing.T) {
+			var scripts errgroup.Group // not t.Parallel: they wait more than they compute, on one processor, too
+			scripts.SetLimit(6)
 			for _, c := range all {
-				t.Run(c.Name, func(t *testing.T) {
-					t.Parallel()
-					at := m.Path(c.Name)
-					if step == "store" {
-						harness.Must(t, os.Mkdir(at, 0o755))
-					}
-					c.call(t, step, size, "MOUNT="+at, "DATA="+data, "SCRATCH="+scratch[c.Name], "HOME="+scratch[c.Name],
-						"TMPDIR="+scratch[c.Name], "KMSFS="+harness.PlainBinary(t), "SIZE_MIB="+strconv.Itoa(size))
+				scripts.Go(func() error {
+					t.Run(c.Name, func(t *testing.T) {
+						at := m.Path(c.Name)
+						if step == "store" {
+							harness.Must(t, os.Mkdir(at, 0o755))
+						}
+						c.call(t, step, size, "MOUNT="+at, "DATA="+data, "SCRATCH="+scratch[c.Name], "HOME="+scratch[c.Name],
+							"TMPDIR="+scratch[c.Name], "KMSFS="+harness.PlainBinary(t), "SIZE_MIB="+strconv.Itoa(size))
+					})
+					return nil
 				})
 			}
+			_ = scripts.Wait()
 		})
 		if t.Failed() {
 			return

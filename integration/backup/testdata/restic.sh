@@ -53,6 +53,7 @@ check() {
 	restic check --read-data
 	restic restore latest --host one --target "$SCRATCH/one" --verify
 	same "$DATA" "$SCRATCH/one$DATA"
+	rm -r "$SCRATCH/one"
 	# What only the forgotten snapshot had is gone, and the rest is whole.
 	before=$(du -s --apparent-size "$RESTIC_REPOSITORY/data" | cut -f1)
 	restic forget --prune "$(cat "$SCRATCH/id")"
@@ -60,6 +61,7 @@ check() {
 	restic check --read-data
 	restic restore latest --host two --target "$SCRATCH/two" --verify
 	same "$SCRATCH/changed" "$SCRATCH/two$SCRATCH/changed"
+	rm -r "$SCRATCH/two"
 	# A repository that lost a file is not called whole. The largest: restic would look for directories again and again.
 	rm "$(find "$RESTIC_REPOSITORY/data" -type f -printf '%s %p\n' | sort -n | tail -1 | cut -d' ' -f2-)"
 	fails restic check

@@ -30,6 +30,7 @@ check() {
 	tar -xpf "$MOUNT/zipped.tar.gz" -C "$SCRATCH/zipped"
 	same "$DATA" "$SCRATCH/zipped/tree"
 	tar --compare --file "$MOUNT/verified.tar" -C "$SCRATCH/zipped"
+	rm -r "$SCRATCH/zipped"
 	# The incremental restore removes what was gone.
 	tar --listed-incremental=/dev/null -xpf "$MOUNT/full.tar" -C "$SCRATCH/restored"
 	same "$DATA" "$SCRATCH/restored/tree"
