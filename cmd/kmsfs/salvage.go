@@ -299,7 +299,19 @@ func escapedPath(path string) string {
 // escaped leaves nothing in name that means something to a shell.
 func escaped(name string) string { return strings.ReplaceAll(url.QueryEscape(name), "+", "%20") }
 
-// below says whether path lies in dir, or is it. Both are absolute.
+// below says whether path lies in dir, or is it, also by symbolic links. Both are
+// absolute, and path need not exist.
 func below(path, dir string) bool {
-	return path != "" && strings.HasPrefix(filepath.Clean(path)+"/", strings.TrimSuffix(dir, "/")+"/")
+	if path == "" {
+		return false
+	}
+	at, rest := filepath.Clean(path), ""
+	for at != "/" {
+		if real, err := filepath.EvalSymlinks(at); err == nil {
+			at = real
+			break
+		}
+		at, rest = filepath.Dir(at), filepath.Join(filepath.Base(at), rest)
+	}
+	return strings.HasPrefix(filepath.Join(at, rest)+"/", strings.TrimSuffix(dir, "/")+"/")
 }

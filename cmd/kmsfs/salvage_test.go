@@ -2,7 +2,9 @@ package main
 
 import (
 	"bytes"
+	"errors"
 	"net"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -121,5 +123,28 @@ func TestEscapedPath(t *testing.T) {
 	}
 	if got := escapedPath("/" + strings.Repeat("ü", 100)); len(got) > escapedNames+2 || strings.HasPrefix(got, "C3") {
 		t.Errorf("%d bytes: %s", len(got), got)
+	}
+}
+
+// A directory for salvage that leads into the mount is one below it.
+func TestBelowFollowsLinks(t *testing.T) {
+	root, err := filepath.EvalSymlinks(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	mount := filepath.Join(root, "mnt")
+	if err := errors.Join(os.Mkdir(mount, 0o700), os.Symlink(mount, filepath.Join(root, "link"))); err != nil {
+		t.Fatal(err)
+	}
+	for path, want := range map[string]bool{
+		"": false, "mnt": true, "mnt/a": true, "link": true, "link/a/b": true, "mnt2": false, "other/mnt": false, "link/../x": false,
+	} {
+		at := path
+		if path != "" {
+			at = filepath.Join(root, path)
+		}
+		if got := below(at, mount); got != want {
+			t.Errorf("%q: %v, want %v", path, got, want)
+		}
 	}
 }
