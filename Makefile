@@ -10,7 +10,7 @@ FUZZTIME ?= 30s
 SOAKTIME ?= 10m
 
 .DEFAULT_GOAL := build
-.PHONY: build demo test race lint cover integration oracle oracle-go fuzz soak bench servers deps clean help install
+.PHONY: build demo test race lint cover integration oracle oracle-go fuzz soak certify bench servers deps clean help install
 
 build: ## Build bin/kmsfs
 	go build -trimpath -o bin/kmsfs ./cmd/kmsfs
@@ -62,6 +62,12 @@ soak: deps ## Random programs, crashes and load for SOAKTIME (10m) each, real ou
 	KMSFS_TEST_MODE='sse envelope' KMSFS_TEST_LOAD_TIME=$(SOAKTIME) KMSFS_TEST_LOAD_FILES=100000 KMSFS_TEST_LOAD_OPEN=10000 KMSFS_TEST_LOAD_GIB=100 \
 		go test -v -count=1 -timeout 180m ./integration/load
 	KMSFS_TEST_MODE='sse envelope both' KMSFS_TEST_BACKUP_MIB=5120 go test -v -count=1 -timeout 300m -run TestBackup ./integration/backup
+
+certify: deps servers ## Run the backup programs in every mode on every server; writes docs/COMPATIBILITY.log and the table made from it
+	rm -f docs/COMPATIBILITY.log
+	KMSFS_TEST_BACKUP_LOG=$(CURDIR)/docs/COMPATIBILITY.log KMSFS_TEST_MODE='sse envelope both' \
+		go test -count=1 -timeout 300m -run TestBackup ./integration/backup ./integration/thirdparty
+	KMSFS_TEST_UPDATE=1 go test -count=1 -run TestTable ./integration/backup
 
 bench: deps servers ## Measure against the SDK alone on MinIO, all files on tmpfs
 	@dir=$$(mktemp -d /dev/shm/kmsfs-bench-XXXXXX); trap 'rm -rf "$$dir"' EXIT; \
