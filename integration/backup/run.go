@@ -44,7 +44,7 @@ func Size(t testing.TB) int {
 // Run runs the cases of those names, or all of them, on servers that start
 // makes, in that mode. KMSFS_TEST_BACKUP_CASES names others.
 func Run(t *testing.T, mode harness.Mode, start func(testing.TB) *harness.Server, names ...string) {
-	if chosen := strings.Fields(os.Getenv("KMSFS_TEST_BACKUP_CASES")); chosen != nil {
+	if chosen := strings.Fields(os.Getenv("KMSFS_TEST_BACKUP_CASES")); len(chosen) > 0 {
 		names = chosen
 	}
 	all, size := Cases(t, names...), Size(t)
