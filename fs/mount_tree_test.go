@@ -201,7 +201,7 @@ func TestLargeDirectoriesAreListedOnceAndRewound(t *testing.T) {
 	}
 	fillBucket(t, w, b, "many/", want)
 	for _, plus := range []bool{true, false} {
-		m := w.mount(func(s *served) { s.FS.PosixAttrs = plus })
+		m := w.mount(func(s *served) { s.FS.PosixAttrs, s.FS.AttrTTL = plus, time.Minute })
 		d, err := os.Open(m.path("many"))
 		check(t, err)
 		for range 2 {
