@@ -246,7 +246,7 @@ func (h *dirHandle) lookup(ctx context.Context, name string) (node, error) {
 			return nil, nil
 		}
 		if h.ahead == nil {
-			h.ahead = d.lookAhead(h.ctx, h.batch[i:], i)
+			h.ahead = d.lookAhead(h.ctx, h.batch[i:], i, h.spared())
 		}
 		got, err = h.ahead.wait(ctx, i, e)
 	}
@@ -302,14 +302,14 @@ type headed struct {
 }
 
 // lookAhead begins to ask for what entries lack, the first of which has the
-// index first in its batch.
-func (d *dir) lookAhead(ctx context.Context, entries []entry, first int) *ahead {
+// index first in its batch, but for the one with the index spared.
+func (d *dir) lookAhead(ctx context.Context, entries []entry, first, spared int) *ahead {
 	a := &ahead{first: first, results: make([]headed, len(entries))}
 	ctx, cancel := context.WithCancel(ctx)
 	prefix := d.prefix()
 	var todo []int
 	for i, e := range entries {
-		if d.lacksHead(e) {
+		if first+i != spared && d.lacksHead(e) {
 			a.results[i].done = make(chan struct{})
 			todo = append(todo, i)
 		}

@@ -37,12 +37,9 @@ func (h *dirHandle) withholds(i int) bool {
 	if u.withheld && h.d.looked.Load() != u.before {
 		return false
 	}
-	page := h.pos - uint64(h.at) // where the batch begins
 	switch {
-	case h.l.ended && page <= uint64(len(dots)): // the only one
-		return false
-	case page <= uint64(len(dots)):
-		if i != len(h.batch)/2 {
+	case h.first():
+		if i != h.spared() {
 			return false
 		}
 	case h.d.f.fresh(u.since) && h.pos < unaskedMost:
@@ -55,6 +52,18 @@ func (h *dirHandle) withholds(i int) bool {
 		h.d.hint(e.component)
 	}
 	return true
+}
+
+// first reports whether the batch is the first page.
+func (h *dirHandle) first() bool { return h.pos-uint64(h.at) <= uint64(len(dots)) }
+
+// spared is which entry of the first of several pages is given without attributes, to
+// see whether they are wanted; -1 on others.
+func (h *dirHandle) spared() int {
+	if h.l.ended || !h.first() {
+		return -1
+	}
+	return len(h.batch) / 2
 }
 
 // hints are hashes of the names that were listed as files and given without
