@@ -167,7 +167,8 @@ func TestSalvageAtUnmount(t *testing.T) {
 	harness.Write(t, m.Path("mapped"), want)
 	f, err := os.OpenFile(m.Path("mapped"), os.O_RDWR, 0)
 	harness.Must(t, err)
-	mapped, err := unix.Mmap(int(f.Fd()), 0, len(want), unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
+	// Populated: this process serves S3, and a page fault would stop its only processor.
+	mapped, err := unix.Mmap(int(f.Fd()), 0, len(want), unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED|unix.MAP_POPULATE)
 	harness.Must(t, err)
 	harness.Must(t, f.Close())
 	undo := refuseToStore(s)
